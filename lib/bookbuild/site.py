@@ -1,0 +1,96 @@
+"""A Sphinx extension for the pages of the book: light, accessible, and asking nothing of any other host.
+
+* adds static/ (book.css, book.js) and templates/, which leave out 1.5 MB of icons that no page shows;
+* gives figures their size, so that the text does not jump while they load, and lets far ones load late;
+* warns, and so fails a build with `-W`, of an image without alternative text and of anything that a page
+  would load from elsewhere.
+"""
+
+import re
+from pathlib import Path
+
+from docutils import nodes
+from PIL import Image
+from sphinx.util import logging
+
+HERE = Path(__file__).parent
+IMAGE = re.compile(r"<img\b[^>]*>")
+LOADS = re.compile(r"<(?:script|img|iframe|source|video|audio|embed|object|link)\b[^>]*>")
+URL = re.compile(r"""\b(?:src|href|data|srcset)=["']?((?:https?:)?//[^"'\s>]+)""")
+ONLY_NAMED = re.compile(r'\brel="(?:canonical|alternate|license|author|me)"')
+# What the theme and myst-nb get wrong: the visible words of a control must be part of its name (WCAG 2.5.3),
+# the title in the sidebar must belong to a landmark, and one viewport is enough.
+# Each repair: pattern, replacement, how often (0: everywhere).
+REPAIRS = (
+    (r'<summary aria-label="[^"]*">', "<summary>", 0),
+    (r'(<button class="btn [^"]*search-button-field[^"]*"[^>]*?) aria-label="[^"]*"', r"\1", 0),
+    (r'<div class="sidebar-primary-item"', r'\g<0> role="navigation" aria-label="Site"', 1),
+    (r'<meta name="viewport" content="width=device-width, initial-scale=1.0" />', "", 1),
+)
+UNUSED = ("_static/scripts/fontawesome.js*", "_static/**/*.map", "_static/*webpack-macros.html")
+
+logger = logging.getLogger(__name__)
+
+
+def add_assets(app, config) -> None:
+    config.html_static_path = [*config.html_static_path, str(HERE / "static")]
+    config.html_favicon = str(HERE / "static" / "favicon.svg")
+    config.templates_path = [*config.templates_path, str(HERE / "templates")]
+
+
+def check_images(app, doctree, docname) -> None:
+    for image in doctree.findall(nodes.image):
+        if not image.get("alt", "").strip():
+            logger.warning("image without alternative text: %s", image["uri"], location=image, type="site")
+
+
+def size_images(app, pagename, templatename, context, doctree) -> None:
+    """Write width, height and late loading into the page's <img> tags."""
+    if "body" not in context or not hasattr(app.builder, "images"):
+        return
+    files = {name: Path(app.srcdir, source) for source, name in app.builder.images.items()}
+    context["body"] = IMAGE.sub(lambda match: sized(match[0], files), context["body"])
+
+
+def sized(tag: str, files: dict[str, Path]) -> str:
+    source = re.search(r'src="[^"]*_images/([^"]+)"', tag)
+    if source is None or source[1] not in files or "width" in tag or not source[1].endswith(".png"):
+        return tag
+    with Image.open(files[source[1]]) as image:
+        width, height = image.size
+        scale = min(
+            1.0, 100 / image.info.get("dpi", (100, 100))[0]
+        )  # a figure of 200 dpi is shown half as wide
+    size = f' width="{round(width * scale)}" height="{round(height * scale)}" loading="lazy"'
+    return tag.rstrip("/> ") + size + " />"
+
+
+def finish(app, error) -> None:
+    if error is not None or app.builder.format != "html":
+        return
+    root = Path(app.outdir)
+    for path in {path for pattern in UNUSED for path in root.glob(pattern)}:
+        path.unlink()
+    for page in root.rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        for pattern, replacement, count in REPAIRS:
+            html = re.sub(pattern, replacement, html, count=count)
+        page.write_text(html, encoding="utf-8")
+        for url in external(html):
+            logger.warning("%s loads %s from another host", page.relative_to(root), url, type="site")
+
+
+def external(html: str) -> list[str]:
+    """What a browser would fetch from another host to show this page."""
+    tags = [tag for tag in LOADS.findall(html) if not ONLY_NAMED.search(tag)]
+    return [url for tag in tags for url in URL.findall(tag)]
+
+
+def setup(app) -> dict:
+    app.connect("config-inited", add_assets)
+    app.connect("doctree-resolved", check_images)
+    app.connect("html-page-context", size_images)
+    app.connect("build-finished", finish)
+    app.add_css_file("book.css")
+    app.add_js_file("book.js", defer="defer")
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,222 @@
+"""Training: one loop, and one seam for every regularizer of the book.
+
+    data -> forward -> loss -> gradient -> update -> weights -> stopping
+
+Read ``fit`` as the map of the book: each method occupies exactly one of its lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from regularize import checks
+from regularize.layers import Array
+from regularize.losses import Loss, cross_entropy
+from regularize.network import Network
+from regularize.optimizers import Optimizer
+from regularize.penalties import ElasticNet
+from regularize.streams import Streams
+
+
+class Stopping(Protocol):
+    """When to stop. ``update`` is called after each epoch; ``finish`` once, after the last."""
+
+    def update(self, net: Network, epoch: int) -> bool:
+        """True when no member wants to go on."""
+
+    def finish(self, net: Network) -> None:
+        """For example, put the best weights back."""
+
+
+@np.errstate(over="ignore", invalid="ignore")  # divergence raises one clear error, at the end
+def fit(
+    net: Network,
+    x: ArrayLike,
+    y: ArrayLike,
+    optimizer: Optimizer,
+    *,
+    epochs: int,
+    batch_size: int,
+    augment: Callable[[Array, Array, Streams], tuple[Array, Array]] | None = None,
+    loss: Loss = cross_entropy,
+    penalty: ElasticNet | None = None,
+    proximal: bool = False,
+    clip: Callable[[Array], None] | None = None,
+    constrain: Callable[[Network], None] | None = None,
+    stopping: Stopping | None = None,
+    watch: Callable[[Network], Any] | None = None,
+) -> list[Any]:
+    """Train every member of an ensemble by mini-batch gradient descent.
+
+    Parameters
+    ----------
+    net : the ensemble, changed in place.
+    x, y : ``(n, features)`` and ``(n, k)``, shared by all members, or with leading axes that
+        broadcast to ``net.lead``. With ``cross_entropy``, rows of y are one-hot or soft labels.
+    optimizer : a fresh ``SGD`` or ``Adam``.
+    epochs, batch_size : each epoch visits every example once, in an order of each member's own;
+        the last batch of an epoch may be smaller.
+    augment : ``(x, y, noise) -> (x, y)``, applied to each batch.
+    penalty, proximal : add the penalty's gradient to the loss's, or take the penalty's proximal
+        step after each update (exact for SGD; with Adam a shrinkage by the learning rate).
+    clip : changes the gradient ``lead + (P,)`` in place, before the update.
+    constrain : changes the weights in place, after the update.
+    stopping : decides after each epoch whether to go on.
+    watch : what to note after each epoch.
+
+    Returns
+    -------
+    The list of what ``watch`` returned, one entry an epoch (empty without ``watch``).
+
+    Raises
+    ------
+    ValueError : data of the wrong shape, empty, NaN or infinite; labels that are not
+        probabilities; leading axes or hyper-parameters that do not broadcast to ``net.lead``.
+    FloatingPointError : the weights became NaN or infinite: training diverged.
+    """
+    x, y = _check_data(net, x, y, loss)
+    _check_hyperparameters(net, optimizer, penalty, proximal)
+    _check_seams(augment=augment, clip=clip, constrain=constrain, watch=watch, stopping=stopping)
+    n, history = x.shape[-2], []
+    batch_size = min(checks.integer("batch_size", batch_size), n)
+    for epoch in range(checks.integer("epochs", epochs, low=0)):
+        order = net.order.permutation(n)
+        for start in range(0, n, batch_size):
+            rows = order[..., start : start + batch_size]
+            xb, yb = take(x, rows), take(y, rows)
+            if augment:
+                xb, yb = augment(xb, yb, net.noise)
+            outputs = net(xb, train=True)
+            _, gradient = loss(outputs, yb)
+            net.backward(gradient)
+            if penalty and not proximal:
+                net.grad += penalty.gradient(net.theta, net.penalized)
+            if clip:
+                clip(net.grad)
+            optimizer.step(net.theta, net.grad)
+            if penalty and proximal:
+                net.theta[...] = penalty.prox(net.theta, optimizer.learning_rate, net.penalized)
+            if constrain:
+                constrain(net)
+        if watch:
+            history.append(watch(net))
+        if stopping and stopping.update(net, epoch):
+            break
+    if stopping:
+        stopping.finish(net)
+    _check_finite(net)
+    return history
+
+
+class Scores(NamedTuple):
+    """One entry a member, shape lead."""
+
+    loss: Array
+    accuracy: Array
+
+
+def evaluate(net: Network, x: ArrayLike, y: ArrayLike, loss: Loss = cross_entropy) -> Scores:
+    """The mean data loss and the share of right answers of each member, in evaluation mode.
+
+    The loss is the data loss alone; Keras's ``evaluate`` adds the penalty. The answer is the
+    largest output; with a single output there is no class, and the accuracy is NaN.
+    """
+    x, y = _check_data(net, x, y, loss)
+    z = predict(net, x)
+    if z.shape[-1] == 1:
+        return Scores(loss(z, y)[0], np.full(net.lead, np.nan))
+    return Scores(loss(z, y)[0], (z.argmax(-1) == y.argmax(-1)).mean(-1))
+
+
+def predict(net: Network, x: ArrayLike, batch_size: int = 256) -> Array:
+    """The outputs ``lead + (n, k)`` in evaluation mode, computed in batches to save memory."""
+    x = _check_inputs(net, x)
+    checks.integer("batch_size", batch_size)
+    return np.concatenate(
+        [net(x[..., i : i + batch_size, :]) for i in range(0, x.shape[-2], batch_size)], axis=-2
+    )
+
+
+def in_chunks(
+    run: Callable[[Array], tuple[Array, ...]], seeds: ArrayLike, *, size: int = 8, threads: int = 2
+) -> tuple[Array, ...]:
+    """Run an experiment on a few seeds at a time, and put the results together.
+
+    ``run(some_seeds)`` returns arrays whose last axis is the members. Members do not depend on
+    each other, so every chunking gives the same bits. Large networks run faster in chunks of
+    about 8 members (they stay in the cache), and the chunks run on ``threads`` threads.
+    """
+    seeds = np.atleast_1d(checks.seeds(seeds))
+    if seeds.ndim > 1:
+        raise ValueError(f"seeds: expected one axis of seeds to cut into chunks, got shape {seeds.shape}")
+    parts = [seeds[i : i + size] for i in range(0, len(seeds), checks.integer("size", size))]
+    with ThreadPoolExecutor(checks.integer("threads", threads)) as pool:
+        results = list(pool.map(run, parts))
+    return tuple(np.concatenate(arrays, axis=-1) for arrays in zip(*results, strict=True))
+
+
+def take(a: Array, rows: Array) -> Array:
+    """Rows ``lead + (B,)`` of shared data ``(n, d)`` or of each member's own ``lead + (n, d)``."""
+    if a.ndim == 2:
+        return a[rows]
+    members = np.ogrid[tuple(slice(size) for size in rows.shape)][:-1]
+    return a[(*members, rows)]
+
+
+def _check_inputs(net: Network, x: ArrayLike) -> Array:
+    x = np.ascontiguousarray(checks.array("x", x, min_ndim=2, dtype=net.dtype))  # BLAS rounds by layout
+    net.output_features(x.shape[-1])
+    checks.broadcasts("x's leading axes", x.shape[:-2], net.lead)
+    return x if x.ndim == 2 else np.broadcast_to(x, net.lead + x.shape[-2:])
+
+
+def _check_data(net: Network, x: ArrayLike, y: ArrayLike, loss: Loss) -> tuple[Array, Array]:
+    x = _check_inputs(net, x)
+    if not callable(loss):
+        raise TypeError(f"loss: expected a function such as cross_entropy, got {loss!r}")
+    targets = (x.shape[-2], net.output_features(x.shape[-1]))
+    y = checks.array("y", y, min_ndim=2, shape=targets, dtype=net.dtype)
+    checks.broadcasts("y's leading axes", y.shape[:-2], net.lead)
+    if loss is cross_entropy and ((y < 0).any() or np.abs(y.sum(-1) - 1).max() > 1e-5):
+        sums = f"entries from {y.min():g}, row sums from {y.sum(-1).min():g} to {y.sum(-1).max():g}"
+        raise ValueError(f"y: expected one-hot or soft labels (rows >= 0 that sum to 1), got {sums}")
+    return x, (y if y.ndim == 2 else np.broadcast_to(y, net.lead + y.shape[-2:]))
+
+
+def _check_hyperparameters(
+    net: Network, optimizer: Optimizer, penalty: ElasticNet | None, proximal: bool
+) -> None:
+    if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
+        raise TypeError(f"optimizer: expected an object such as Adam(), got {optimizer!r}")
+    if any(getattr(optimizer, memory, None) is not None for memory in ("velocity", "m")):
+        raise ValueError("optimizer: expected a fresh one, got one that remembers another run")
+    if isinstance(penalty, type) or not (penalty is None or hasattr(penalty, "gradient")):
+        raise TypeError(f"penalty: expected an object such as L2(0.01), got {penalty!r}")
+    if proximal and penalty is None:
+        raise ValueError("proximal: expected a penalty to take the proximal step of, got penalty=None")
+    for owner in (optimizer, penalty):
+        for name, value in vars(owner).items() if owner is not None else ():
+            if isinstance(value, float | np.ndarray):
+                checks.broadcasts(f"{type(owner).__name__}.{name}", np.shape(value), net.lead)
+
+
+def _check_seams(*, stopping: Stopping | None, **functions: Callable[..., Any] | None) -> None:
+    for name, function in functions.items():
+        if not (function is None or callable(function)):
+            raise TypeError(f"{name}: expected a function, got {function!r}")
+    if not (stopping is None or hasattr(stopping, "update")):
+        raise TypeError(f"stopping: expected an object with update and finish, got {stopping!r}")
+
+
+def _check_finite(net: Network) -> None:
+    bad = ~np.isfinite(net.theta).all(-1)
+    if bad.any():
+        raise FloatingPointError(
+            f"training diverged: the weights of {int(bad.sum())} of {bad.size} members are NaN or infinite "
+            f"(seeds {net.seeds[bad].tolist()[:5]}); a smaller learning rate may help"
+        )

@@ -1,0 +1,20 @@
+"""Settings that all tests share."""
+
+import os
+from pathlib import Path
+
+import matplotlib
+import pytest
+from hypothesis import settings
+
+matplotlib.use("Agg")  # not through MPLBACKEND, which the kernels of the notebooks would inherit
+
+# Two busy cores make any deadline fail now and then. On a server the examples are the same in every run.
+settings.register_profile("book", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("book")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return Path(__file__).resolve().parents[1]

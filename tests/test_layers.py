@@ -1,0 +1,144 @@
+"""Every backward pass agrees with finite differences, for parameters and inputs, at every ensemble shape."""
+
+import numpy as np
+import pytest
+from test_checks import refused
+
+from regularize.activations import ReLU, Sigmoid, Tanh
+from regularize.layers import Dense, Layer, transpose
+from regularize.network import Network
+from regularize.numerical import numerical_gradient, relative_error
+
+LEADS = [(), (3,), (2, 3)]
+LAYERS = {
+    "Dense": lambda: Dense(4, 3),
+    "Dense to one": lambda: Dense(4, 1),
+    "ReLU": ReLU,
+    "Tanh": Tanh,
+    "Sigmoid": Sigmoid,
+}
+WORST = 1e-7
+
+
+def seeds_of(lead):
+    return np.arange(np.prod(lead, dtype=int)).reshape(lead)
+
+
+def inputs(lead, batch=5, features=4):
+    """Standard normal, but never near 0, where ReLU has no derivative."""
+    x = np.random.default_rng(1).standard_normal((*lead, batch, features))
+    return np.where(np.abs(x) < 1e-2, 0.5, x)
+
+
+def law_gradients_are_those_of_finite_differences(make, lead):
+    """J = sum of c * output, for random c: then dJ/d(output) = c. Returns the worst relative error."""
+    layer = make()
+    net, x = Network(layer, seeds=seeds_of(lead)), inputs(lead)
+    net.theta += np.random.default_rng(2).standard_normal(net.theta.shape)  # biases start at 0 otherwise
+    c = np.random.default_rng(3).standard_normal(layer.forward(x, True).shape)
+
+    def objective():
+        return (c * layer.forward(x, True)).sum((-1, -2))
+
+    objective()
+    errors = [relative_error(layer.backward(c), numerical_gradient(objective, x, lead))]
+    if net.theta.size:
+        errors.append(relative_error(net.grad.copy(), numerical_gradient(objective, net.theta, lead)))
+    assert max(errors) <= WORST, errors
+    return max(errors)
+
+
+@pytest.mark.parametrize("lead", LEADS)
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_gradients_are_those_of_finite_differences(make, lead):
+    law_gradients_are_those_of_finite_differences(make, lead)
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_shared_inputs_are_inputs_that_every_member_has(make):
+    lead, x = (2, 3), inputs(())
+    nets = [Network(make(), seeds=seeds_of(lead)) for _ in range(2)]
+    z, own = nets[0](x), nets[1](np.broadcast_to(x, lead + x.shape).copy())
+    np.testing.assert_array_equal(np.broadcast_to(z, own.shape), own)
+    g = np.random.default_rng(3).standard_normal(own.shape)
+    np.testing.assert_array_equal(nets[0].backward(g), nets[1].backward(g))
+    np.testing.assert_array_equal(nets[0].grad, nets[1].grad)
+
+
+def test_backward_replaces_the_gradient_of_the_step_before():
+    net, x = Network(Dense(4, 3)), inputs(())
+    net(x)
+    net.backward(np.ones((5, 3)))
+    first = net.grad.copy()
+    net.backward(np.ones((5, 3)))
+    np.testing.assert_array_equal(net.grad, first)
+
+
+@pytest.mark.parametrize("gain", [1.0, 2.0])
+def test_weights_start_with_variance_gain_over_inputs_and_biases_at_zero(gain):
+    layer = Dense(200, 100, gain)
+    Network(layer, seeds=[0, 1])
+    assert np.abs(layer.W.mean((-1, -2))).max() < 5 * np.sqrt(gain / 200 / 20_000)
+    assert np.abs(layer.W.var((-1, -2)) * 200 / gain - 1).max() < 5 * np.sqrt(2 / 20_000)
+    assert not layer.b.any()
+
+
+def test_gain_two_keeps_the_size_of_activations_through_relu_layers():
+    layers = [layer for _ in range(10) for layer in (Dense(128, 128, 2.0), ReLU())]
+    x = np.random.default_rng(0).standard_normal((50, 128))
+    ratio = (Network(*layers, seeds=range(20))(x) ** 2).mean((-1, -2)) / (x**2).mean()
+    assert 0.7 < ratio.mean() < 1.3
+
+
+def law_relu_has_derivative_zero_at_zero():
+    layer = ReLU()
+    y = layer.forward(np.array([[-2.0, 0.0, 3.0]]), True)
+    np.testing.assert_array_equal(y, [[0, 0, 3]])
+    np.testing.assert_array_equal(layer.backward(np.ones((1, 3))), [[0, 0, 1]])
+
+
+def test_relu_has_derivative_zero_at_zero():
+    law_relu_has_derivative_zero_at_zero()
+
+
+def test_sigmoid_and_tanh_reach_their_limits_without_overflow():
+    x = np.array([[-1e4, -40.0, 0.0, 40.0, 1e4]])
+    np.testing.assert_allclose(Sigmoid().forward(x, False), [[0, 0, 0.5, 1, 1]], atol=1e-16)
+    np.testing.assert_allclose(Tanh().forward(x, False), [[-1, -1, 0, 1, 1]], atol=1e-16)
+
+
+def test_sigmoid_is_the_logistic_function():
+    x = np.linspace(-6, 6, 25)[None]
+    np.testing.assert_allclose(Sigmoid().forward(x, False), 1 / (1 + np.exp(-x)), rtol=1e-13)
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_a_layer_keeps_the_precision_of_its_network(make):
+    net, x = Network(make(), dtype="float32"), inputs(()).astype(np.float32)
+    z = net(x)
+    assert z.dtype == net.backward(z).dtype == net.theta.dtype == np.float32
+
+
+def test_transpose_leaves_the_ensemble_axes_alone():
+    assert transpose(np.zeros((2, 3, 4, 5))).shape == (2, 3, 5, 4)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.0, True, "3", None])
+def test_widths_are_positive_integers(bad):
+    with refused("n_in"):
+        Dense(bad, 3)
+    with refused("n_out"):
+        Dense(3, bad)
+
+
+@pytest.mark.parametrize("bad", [0, -1.0, np.nan, np.inf, "2", None])
+def test_a_gain_is_one_positive_number(bad):
+    with refused("gain"):
+        Dense(3, 3, gain=bad)
+
+
+def test_the_contract_must_be_filled_in():
+    with pytest.raises(NotImplementedError):
+        Layer().forward(np.zeros((1, 1)), False)
+    with pytest.raises(NotImplementedError):
+        Layer().backward(np.zeros((1, 1)))
