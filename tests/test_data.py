@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import datasets
 
-from regularize.data import Dataset, load, one_hot, split, standardize
+from regularize.data import Dataset, load, one_hot, published_diabetes, split, standardize
 
 NAMES = ("digits", "diabetes", "breast_cancer", "wine")
 DATA = {name: load(name) for name in NAMES}
@@ -422,3 +422,13 @@ def test_split_refuses(options, error, message):
     good = {"dataset": DIGITS, "seeds": 0, "train": 5, "test": 5}
     with pytest.raises(error, match=message):
         split(**(good | options))
+
+
+def test_published_diabetes_differs_from_the_stored_file_only_by_its_rounding():
+    published, stored = published_diabetes(), load("diabetes")
+    assert published.feature_names == stored.feature_names
+    np.testing.assert_array_equal(published.y, stored.y)
+    np.testing.assert_allclose((published.x**2).sum(0), 1)
+    changed = np.abs(published.x - stored.x).max(0) > 1e-12
+    assert {name for name, c in zip(stored.feature_names, changed, strict=True) if c} == {"map", "ltg"}
+    assert np.abs(published.x - stored.x).max() < 2e-5

@@ -11,6 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from sklearn.linear_model import (
+    ElasticNet,
+    Lasso,
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+    SGDClassifier,
+    SGDRegressor,
+)
+
 from regularize import exchange
 from regularize.exchange import (
     CONVENTIONS,
@@ -21,16 +32,6 @@ from regularize.exchange import (
     elastic_to_book,
     from_book,
     to_book,
-)
-from scipy.optimize import minimize_scalar
-from sklearn.linear_model import (
-    ElasticNet,
-    Lasso,
-    LogisticRegression,
-    Ridge,
-    RidgeClassifier,
-    SGDClassifier,
-    SGDRegressor,
 )
 
 # What each convention depends on, given to all of them.
@@ -556,6 +557,21 @@ def test_keras_weight_decay_under_plain_sgd_with_an_averaged_mse(keras, data, ex
     np.testing.assert_allclose(w.numpy(), optimum, atol=1e-13)
 
 
+def test_where_decay_with_momentum_comes_to_rest(data):
+    """The note of keras_weight_decay: at the minimum of another lambda, (1 - momentum) wd / 2."""
+    decay, momentum, x, y = 0.5, 0.75, data.x - data.x.mean(0), data.y - data.y.mean()
+    w, velocity = np.zeros(5), np.zeros(5)
+    for _ in range(2000):
+        g, _ = squared_gradient(w, 0, x, y)
+        w = (1 - 0.05 * decay) * w
+        velocity = momentum * velocity - 0.05 * g
+        w = w + velocity
+    lam = to_book("keras_weight_decay", decay, as_decay=True)
+    g, _ = squared_gradient(w, 0, x, y)
+    assert kkt_gap(g, w, l2=(1 - momentum) * lam) < 1e-12
+    assert kkt_gap(g, w, l2=lam) > 0.1
+
+
 def test_keras_weight_decay_is_not_l2_with_momentum(keras, exchanged):
     decay, lam = exchanged("keras_weight_decay", 0.25, as_decay=True)
     found = keras_steps(keras, keras.optimizers.SGD(RATE, momentum=0.5, weight_decay=decay))
@@ -766,29 +782,69 @@ def test_the_printed_formulas_of_the_elastic_nets(name):
         ("F8", r"J_0 + \lambda' \sum_j w_j^2"),
         ("sklearn_logistic_l1", r"C \sum_i \ell_i + \sum_j \lvert w_j \rvert"),
         ("sklearn_logistic_l2", r"C \sum_i \ell_i + \frac{1}{2} \sum_j w_j^2"),
-        ("keras_weight_decay", r"w \leftarrow w - \eta \mathit{wd}\, w - \text{(step on the loss alone)}"),
-        ("decay_per_step", r"w \leftarrow w - \delta\, w - \text{(step on the loss alone)}"),
+        ("keras_weight_decay", r"w \leftarrow w - \eta\, \mathit{wd}\, w - \text{(step on the loss)}"),
+        ("decay_per_step", r"w \leftarrow w - \delta\, w - \text{(step on the loss)}"),
     ],
 )
 def test_objectives_in_print(name, literal):
     assert CONVENTIONS[name].formula == literal
 
 
-def test_the_table_has_every_convention_and_its_example_converts_back():
-    rows = exchange.table()
-    assert [row.name for row in rows] == [*CONVENTIONS, *MIXED_CONVENTIONS]
-    lines = exchange.markdown_table(0.25, n=50, learning_rate=0.25).splitlines()
-    assert len(lines) == len(rows) + 2
-    assert all(line.count("|") == 5 for line in lines)
-    assert all(row.formula.count("{") == row.formula.count("}") for row in rows)
-    for row, line in zip(rows, lines[2:], strict=True):
-        assert line.startswith(f"| {row.tool} | ${row.formula}$ | ${row.book}$")
-        assert ("no penalty" in line) == (not row.coupled)
-        shown = [float(number) for number in re.findall(r"= ([\d.e+-]+)", line.split("|")[-2])]
-        if row.name in CONVENTIONS:
+def tables():
+    """Every line of the three tables, and every note below them."""
+    texts = [
+        exchange.markdown_table(g, 0.25, n=50, learning_rate=0.25).split("\n\n") for g in exchange.GROUPS
+    ]
+    lines = [line for text in texts for line in text[0].splitlines()[2:]]
+    return lines, [note for text in texts for note in text[1].splitlines()]
+
+
+def test_the_tables_have_every_convention_once_and_its_example_converts_back():
+    rows = {row.tool: row for row in exchange.table()}
+    assert [row.name for row in rows.values()] == [*CONVENTIONS, *MIXED_CONVENTIONS]
+    lines, _ = tables()
+    assert sorted(line.split(" | ")[0][2:] for line in lines) == sorted(rows)
+    for line in lines:
+        assert line.count("|") == 4
+        tool, write, minimizes = line.strip("| ").split(" | ")
+        row = rows[tool]
+        assert minimizes == ("" if row.coupled else "nothing; its step is ") + f"${row.formula}$"
+        shown = [float(number) for number in re.findall(r"= ([\d.e+-]+)(?:<br>|$)", write)]
+        if row.name == "torch_adamw":
+            assert write == "none (a decay, no penalty)"
+        elif row.name in CONVENTIONS:
             assert to_book(row.name, shown[0], **SETTING) == pytest.approx(0.25, rel=1e-3)
         else:
             assert elastic_to_book(row.name, *shown, n=50) == pytest.approx((0.25, 0.25), rel=1e-3)
+
+
+def test_every_note_stands_once_below_the_table_of_its_tools():
+    _, notes = tables()
+    assert sorted(note.partition(": ")[2] for note in notes) == sorted(
+        {row.note for row in exchange.table()} - {""}
+    )
+    assert any(note.startswith("* SGDRegressor: The intercept") for note in notes)
+
+
+@pytest.mark.parametrize("name", sorted(CONVENTIONS))
+def test_what_to_write_is_printed_as_it_is_computed(name):
+    symbols = {r"\lambda": 0.3, "n": 50, "k": 1, r"\eta": 0.25}
+    printed = latex_value(CONVENTIONS[name].source_formula(), symbols)
+    assert printed == pytest.approx(from_book(name, 0.3, **SETTING))
+
+
+@pytest.mark.parametrize("name", sorted(MIXED_CONVENTIONS))
+def test_what_to_write_for_an_elastic_net_is_printed_as_it_is_computed(name):
+    symbols = {r"\lambda_1": 0.3, r"\lambda_2": 0.7, "n": 50}
+    strength, l1_ratio = elastic_from_book(name, 0.3, 0.7, n=50)
+    first, second = MIXED_CONVENTIONS[name].source_formulas()
+    assert latex_value(first, symbols) == pytest.approx(strength)
+    assert latex_value(second, symbols | {r"\alpha": strength, "C": strength}) == pytest.approx(l1_ratio)
+
+
+def test_unknown_table():
+    with pytest.raises(ValueError, match=r"group: expected one of .*got 'sklearn'"):
+        exchange.markdown_table("sklearn")
 
 
 # --- bad input ----------------------------------------------------------------------------------------------

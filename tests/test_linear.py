@@ -470,3 +470,38 @@ def test_other_bad_input_is_named():
     for wrong in ({"l1": -1.0}, {"l2": -1.0}):
         with pytest.raises(ValueError, match=r"^l[12]: expected a finite number >= 0"):
             linear.objective(X, Y, linear.least_squares(X, Y), **({"l1": 0.1} | wrong))
+
+
+# --- many models at once ------------------------------------------------------------------------------------
+
+
+def test_stacked_models_predict_as_each_of_them_and_can_be_taken_out_again():
+    x, y = problem()
+    fits = [linear.ridge(x, y, np.array([lam, 2 * lam])) for lam in (0.1, 1.0, 10.0)]
+    for axis in (0, 1):
+        stacked = LinearFit.stack(fits, axis)
+        close(stacked.predict(x), np.stack([fit.predict(x) for fit in fits], axis), 1e-14)
+    first, picked = stacked[0], stacked[np.array([1, 0]), np.array([2, 0])]
+    assert np.array_equal(first.coef, [fit.coef[0] for fit in fits])
+    assert np.array_equal(picked.coef, [fits[2].coef[1], fits[0].coef[0]])
+    assert np.array_equal(picked.intercept, [fits[2].intercept[1], fits[0].intercept[0]])
+
+
+def test_an_index_never_reaches_the_coefficients():
+    x, y = problem()
+    with pytest.raises(IndexError):
+        linear.ridge(x, y, np.array([0.1, 1.0]))[0, 0]
+
+
+def test_without_restart_fista_is_slower():
+    x, y = problem(3, correlation=3.0)
+    l1 = 0.01 * linear.lambda_max(x, y)
+    data = linear.centered(x, y)
+    exact = linear.objective(x, y, linear.coordinate_descent(x, y, l1), l1)
+
+    def steps(**options):
+        for k, w in enumerate(linear.fista_steps(data.x, data.y, l1, **options)):
+            if linear.objective(x, y, data.fit(w), l1) - exact < 1e-10:
+                return k
+
+    assert 2 * steps() < steps(restart=False)

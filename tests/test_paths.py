@@ -8,6 +8,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import ElasticNet, Lasso, lars_path
 
 from regularize import linear, paths
+from regularize.data import published_diabetes
 from regularize.paths import Event, lasso_path
 
 
@@ -321,17 +322,9 @@ def diabetes():
 
 @pytest.fixture(scope="module")
 def diabetes_of_r():
-    """As the R package ``lars`` has it, in more digits than scikit-learn's file.
-
-    The file gives ltg, the logarithm of a whole number, in four decimals, and map, a multiple of 1/3, in two.
-    """
-    x, y = load_diabetes(return_X_y=True, scaled=False)
-    ltg, map_ = NAMES.index("ltg"), NAMES.index("map")
-    x[:, ltg] = np.log(np.rint(np.exp(x[:, ltg])))
-    x[:, map_] = np.rint(3 * x[:, map_]) / 3
-    x -= x.mean(0)
-    x /= np.linalg.norm(x, axis=0)
-    return x, y, lasso_path(x, y)
+    """As the R package ``lars`` has it, in more digits than scikit-learn's file."""
+    published = published_diabetes()
+    return published.x, published.y, lasso_path(published.x, published.y)
 
 
 CP = [453.726255, 418.032217, 143.801193, 86.741078, 33.695679, 21.505224, 18.327003]

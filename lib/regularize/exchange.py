@@ -11,8 +11,10 @@ minimizes ``c l + s mu Omega``, with scales c and s of its own. Dividing by c mo
     to_book("sklearn_ridge", 1.0, n=442)       # Ridge(alpha=1.0) on 442 examples is lambda = 1/442
     from_book("sklearn_lasso", 0.01)           # lambda = 0.01 is Lasso(alpha=0.005)
 
-Weight decay that is *decoupled* from the gradient is no penalty (Loshchilov and Hutter 2019). Only SGD
-without momentum makes it one, so its exchange has to be asked for with ``as_decay=True``.
+Weight decay that is *decoupled* from the gradient is no penalty (Loshchilov and Hutter 2019): no objective
+is minimized. Only under SGD without momentum is each step that of a penalty, with lambda = wd / 2, so its
+exchange has to be asked for with ``as_decay=True``. Momentum mu changes the path, and on full batches the
+point where training comes to rest: it is the minimum for (1 - mu) wd / 2. Under Adam there is none.
 """
 
 from __future__ import annotations
@@ -70,6 +72,7 @@ class Convention:
     penalty_scale : the scale s.
     coupled : False for weight decay that acts beside the gradient and is no term of an objective.
     reciprocal : the strength is 1 / parameter (scikit-learn's C).
+    adaptive : the decay belongs to an adaptive optimizer, under which it stands for no lambda at all.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Convention:
     note: str = ""
     coupled: bool = True
     reciprocal: bool = False
+    adaptive: bool = False
 
     def to_book(self, value: ArrayLike, **setting: Any) -> Any:
         """The book's lambda for this strength. Settings and errors are those of the function ``to_book``."""
@@ -141,13 +145,19 @@ class Convention:
         """The objective in LaTeX, or the update where the decay is decoupled."""
         if self.coupled:
             return f"{self.data_formula} + {self.penalty_formula()}"
-        shrink = (self.penalty_scale / Scale(0.5, eta=-1)).latex({self.symbol: 1})
-        return rf"w \leftarrow w - {shrink}\, w - \text{{(step on the loss alone)}}"
+        shrink = (self.penalty_scale / Scale(0.5, eta=-1)).latex({self.symbol: 1}).replace(" ", r"\, ")
+        return rf"w \leftarrow w - {shrink}\, w - \text{{(step on the loss)}}"
 
     def book_formula(self, share: str = "") -> str:
         r"""The book's lambda in LaTeX, such as ``\frac{\alpha}{n}``; ``share`` multiplies the strength."""
         strength = {self.symbol: -1 if self.reciprocal else 1, share: bool(share)}
         return (self.penalty_scale / self.data).latex(strength)
+
+    def source_formula(self, lam: str = r"\lambda") -> str:
+        r"""What to write in the source for the book's lambda, in LaTeX, such as ``n \lambda``."""
+        if self.reciprocal:
+            return (self.penalty_scale / self.data).latex({lam: -1})
+        return (self.data / self.penalty_scale).latex({lam: 1})
 
 
 @dataclass(frozen=True)
@@ -168,6 +178,15 @@ class MixedConvention:
     def book_formula(self) -> str:
         """The book's two lambdas in LaTeX."""
         return rf"{self.l1.book_formula(RHO)} \text{{ (L1)}},\; {self.l2.book_formula(REST)} \text{{ (L2)}}"
+
+    def source_formulas(self) -> tuple[str, str]:
+        """The strength and ``l1_ratio`` for the book's two lambdas, in LaTeX."""
+        if self.l1.reciprocal:
+            first = (self.l1.data / self.l1.penalty_scale).latex({r"\lambda_1": 1})
+            second = (self.l2.data / self.l2.penalty_scale).latex({r"\lambda_2": 1})
+            return rf"1 / ({first} + {second})", rf"{first} {self.l1.symbol}"
+        first, second = self.l1.source_formula(r"\lambda_1"), self.l2.source_formula(r"\lambda_2")
+        return rf"{first} + {second}", rf"{first} / {self.l1.symbol}"
 
     def to_book(self, value: ArrayLike, l1_ratio: ArrayLike, **setting: Any) -> tuple[Any, Any]:
         """The book's ``(l1, l2)``."""
@@ -197,48 +216,63 @@ J0 = (ONE, "J_0")
 LAMBDA, ALPHA, C = ("lambda", r"\lambda'"), ("alpha", r"\alpha"), ("C", "C")
 DECAY = ("weight_decay", r"\mathit{wd}")
 
-MEAN_J0 = (
-    "The article does not say what J_0 is: taken as the mean loss. If it is the sum, divide lambda' by n."
-)
+MEAN_J0 = "The article does not say what $J_0$ is: taken as the mean loss. If it is the sum, multiply by $n$."
 TARGETS = "The targets are -1 and 1, one column per class if there are more than two."
+STRINGS = "The strings `l1` and `l2` mean a strength of 0.01, but `l1l2` means no penalty at all."
 BIASES = "Acts on biases too, unless they are excluded."
-STEP = "The intercept is not penalized. Under the learning rate 'optimal', alpha also sets the step size."
-CLASSIFIER = STEP + " That is for the log loss and the hinge; 'squared_error' is halved, as in SGDRegressor."
+PLAIN = (
+    "Stands for this $\\lambda$ under SGD without momentum only. With momentum $\\mu$ training takes another "
+    "path, and on full batches it comes to rest where $\\lambda = (1 - \\mu)\\, \\mathit{wd} / 2$ has its "
+    "minimum ($\\mathit{wd}$: `weight_decay`). Under Adam it stands for no $\\lambda$. " + BIASES
+)
+STEP = "The intercept is not penalized. Under the learning rate `optimal`, `alpha` also sets the step size."
+CLASSIFIER = (
+    STEP + " This row is for the log loss and the hinge; `squared_error` is halved, as in `SGDRegressor`."
+)
 LOGISTIC = (
-    "The solver liblinear also penalizes the intercept, the others do not. Two classes share one vector "
-    "of weights: a softmax over two outputs has the same optimum at 2 lambda (L2), at lambda (L1)."
+    "The solver `liblinear` also penalizes the intercept, the others do not. Two classes share one vector "
+    "of weights: a softmax over two outputs has the same optimum at $2\\lambda$ (L2), at $\\lambda$ (L1). "
+    "The argument `l1_ratio` needs scikit-learn 1.8 or newer; before, it is `penalty=`."
 )
 
 _ROWS = (
-    Convention("F1", "F1: document D0, 3.1", "L1", *LAMBDA, *HALF_MEAN, HALF),
-    Convention("F2", "F2: document D0, 3.2", "L2", *LAMBDA, *HALF_MEAN, HALF),
-    Convention("F3", "F3: document D1, 3.1.1", "L1", *LAMBDA, *HALF_MEAN, Scale(0.5, n=-1)),
-    Convention("F4", "F4: document D1, 3.1.2", "L2", *LAMBDA, *HALF_MEAN, Scale(0.5, n=-1)),
-    Convention("F5", "F5: document D3, 3.1", "L1", *LAMBDA, *MEAN),
-    Convention("F6", "F6: document D3, 3.1", "L2", *LAMBDA, *MEAN, HALF),
-    Convention("F7", "F7: document D4, 3.1", "L1", *LAMBDA, *J0, note=MEAN_J0),
-    Convention("F8", "F8: document D4, 3.1", "L2", *LAMBDA, *J0, note=MEAN_J0),
+    Convention("F1", "F1, article D0, section 3.1", "L1", *LAMBDA, *HALF_MEAN, HALF),
+    Convention("F2", "F2, article D0, section 3.2", "L2", *LAMBDA, *HALF_MEAN, HALF),
+    Convention("F3", "F3, article D1, section 3.1.1", "L1", *LAMBDA, *HALF_MEAN, Scale(0.5, n=-1)),
+    Convention("F4", "F4, article D1, section 3.1.2", "L2", *LAMBDA, *HALF_MEAN, Scale(0.5, n=-1)),
+    Convention("F5", "F5, article D3, section 3.1", "L1", *LAMBDA, *MEAN),
+    Convention("F6", "F6, article D3, section 3.1", "L2", *LAMBDA, *MEAN, HALF),
+    Convention("F7", "F7, article D4, section 3.1", "L1", *LAMBDA, *J0, note=MEAN_J0),
+    Convention("F8", "F8, article D4, section 3.1", "L2", *LAMBDA, *J0, note=MEAN_J0),
     Convention(
-        *("tf_l2_loss", "TensorFlow factor * tf.nn.l2_loss(W)", "L2", "factor", r"\beta", *OUTPUT_MEAN, HALF),
-        note="tf.nn.l2_loss is half the sum of squares; tf.nn.l1_loss does not exist.",
+        *(
+            "tf_l2_loss",
+            "TensorFlow factor * tf.nn.l2_loss(W)",
+            "L2",
+            "factor",
+            r"\mathit{factor}",
+            *OUTPUT_MEAN,
+            HALF,
+        ),
+        note="`tf.nn.l2_loss` is half the sum of squares; `tf.nn.l1_loss` does not exist.",
     ),
     Convention(
         *("keras_l1", "Keras L1(l1), L1L2(l1=...)", "L1", "l1", "l_1", *OUTPUT_MEAN),
-        note="The string 'l1' means L1(0.01), but 'l1l2' means no penalty at all.",
+        note=STRINGS,
     ),
     Convention(
         *("keras_l2", "Keras L2(l2), L1L2(l2=...)", "L2", "l2", "l_2", *OUTPUT_MEAN),
-        note="The string 'l2' means L2(0.01), but 'l1l2' means no penalty at all.",
+        note=STRINGS,
     ),
     Convention(
         *(
             "keras_weight_decay",
-            "Keras weight_decay, any optimizer",
+            "Keras weight_decay, under plain SGD",
             "L2",
             *DECAY,
             *OUTPUT_MEAN,
             HALF,
-            BIASES,
+            PLAIN,
         ),
         coupled=False,
     ),
@@ -247,33 +281,28 @@ _ROWS = (
     Convention(
         *("torch_adamw", "PyTorch AdamW(weight_decay)", "L2", *DECAY, *MEAN, HALF, BIASES),
         coupled=False,
+        adaptive=True,
     ),
     Convention(
         *("decay_per_step", "Decay without the learning rate", "L2", "decay", r"\delta", *MEAN),
         penalty_scale=Scale(0.5, eta=-1),
-        note="As Loshchilov and Hutter (2019) first write it.",
+        note="As Loshchilov and Hutter (2019) first write it. Under SGD without momentum only.",
         coupled=False,
     ),
     Convention("sklearn_ridge", "scikit-learn Ridge", "L2", *ALPHA, *SUM),
     Convention("sklearn_ridge_classifier", "scikit-learn RidgeClassifier", "L2", *ALPHA, *SUM, note=TARGETS),
     Convention("sklearn_lasso", "scikit-learn Lasso", "L1", *ALPHA, *HALF_MEAN),
-    Convention("sklearn_sgd_regressor_l1", "SGDRegressor, penalty='l1'", "L1", *ALPHA, *HALF_MEAN, note=STEP),
+    Convention("sklearn_sgd_regressor_l1", "SGDRegressor, L1", "L1", *ALPHA, *HALF_MEAN, note=STEP),
+    Convention("sklearn_sgd_regressor_l2", "SGDRegressor, L2", "L2", *ALPHA, *HALF_MEAN, HALF, STEP),
+    Convention("sklearn_sgd_classifier_l1", "SGDClassifier, L1", "L1", *ALPHA, *MEAN, note=CLASSIFIER),
+    Convention("sklearn_sgd_classifier_l2", "SGDClassifier, L2", "L2", *ALPHA, *MEAN, HALF, CLASSIFIER),
     Convention(
-        "sklearn_sgd_regressor_l2", "SGDRegressor, penalty='l2'", "L2", *ALPHA, *HALF_MEAN, HALF, STEP
-    ),
-    Convention(
-        "sklearn_sgd_classifier_l1", "SGDClassifier, penalty='l1'", "L1", *ALPHA, *MEAN, note=CLASSIFIER
-    ),
-    Convention(
-        "sklearn_sgd_classifier_l2", "SGDClassifier, penalty='l2'", "L2", *ALPHA, *MEAN, HALF, CLASSIFIER
-    ),
-    Convention(
-        *("sklearn_logistic_l1", "LogisticRegression, l1_ratio=1", "L1", *C, *C_SUM),
+        *("sklearn_logistic_l1", "LogisticRegression, `l1_ratio=1`", "L1", *C, *C_SUM),
         note=LOGISTIC,
         reciprocal=True,
     ),
     Convention(
-        *("sklearn_logistic_l2", "LogisticRegression, l1_ratio=0", "L2", *C, *C_SUM, HALF),
+        *("sklearn_logistic_l2", "LogisticRegression, `l1_ratio=0`", "L2", *C, *C_SUM, HALF),
         note=LOGISTIC,
         reciprocal=True,
     ),
@@ -290,9 +319,9 @@ _MIXED_ROWS = (
             f"sklearn_{key}", tool, CONVENTIONS[f"sklearn_{key}_l1"], CONVENTIONS[f"sklearn_{key}_l2"], note
         )
         for key, tool, note in (
-            ("sgd_regressor", "SGDRegressor, penalty='elasticnet'", STEP),
-            ("sgd_classifier", "SGDClassifier, penalty='elasticnet'", CLASSIFIER),
-            ("logistic", "LogisticRegression, 0 < l1_ratio < 1", LOGISTIC),
+            ("sgd_regressor", "SGDRegressor, elastic net", STEP),
+            ("sgd_classifier", "SGDClassifier, elastic net", CLASSIFIER),
+            ("logistic", "LogisticRegression, elastic net", LOGISTIC),
         )
     ),
 )
@@ -350,28 +379,51 @@ class Row(NamedTuple):
 
 
 def table() -> list[Row]:
-    """Every convention: the documents, the tools, the elastic nets."""
+    """Every convention: the articles, the tools, the elastic nets."""
     single = [Row(c.name, c.tool, c.formula, c.book_formula(), c.note, c.coupled) for c in _ROWS]
     return single + [Row(c.name, c.tool, c.formula, c.book_formula(), c.note, True) for c in _MIXED_ROWS]
 
 
-def markdown_table(lam: float = 0.01, *, n: int = 100, learning_rate: float = 0.1) -> str:
-    """The table in Markdown; its last column is what to write there for the book's ``lam`` (with k = 1).
+GROUPS = ("frameworks", "scikit-learn", "articles")
 
-    In the formulas, l-bar is the mean loss of the book, k the number of outputs over which a squared error
-    is averaged (1 for a cross-entropy), rho ``l1_ratio`` and eta the learning rate.
+
+def group_of(name: str) -> str:
+    """The table that a convention stands in, one of ``GROUPS``."""
+    return "scikit-learn" if name.startswith("sklearn_") else "articles" if name[0] == "F" else "frameworks"
+
+
+def markdown_table(group: str, lam: float = 0.01, *, n: int = 100, learning_rate: float = 0.1) -> str:
+    """The table of one of ``GROUPS`` in Markdown, with the notes as a list below it.
+
+    The second column is what to write in the tool for the book's lambda, as a formula and as the number for
+    ``lam`` (both lambdas of an elastic net) with k = 1. In the formulas, l-bar is the mean loss of the book,
+    k the number of outputs over which a squared error is averaged (1 for a cross-entropy), rho ``l1_ratio``
+    and eta the learning rate. Raises ValueError for an unknown group.
     """
-    header = f"λ = {lam:g}, n = {n}, η = {learning_rate:g}"
-    lines = [f"| | minimizes | λ of this book | {header} |", "|---|---|---|---|"]
+    checks.choice("group", group, GROUPS)
+    lines, notes = ["| tool | for the λ of this book write | it minimizes |", "|---|---|---|"], {}
     for row in table():
-        book = f"${row.book}$" + ("" if row.coupled else " (a decay, no penalty)")
-        example = _example(row.name, lam, n=n, learning_rate=learning_rate)
-        lines.append(f"| {row.tool} | ${row.formula}$ | {book} | {example} |")
-    return "\n".join(lines)
+        if group_of(row.name) == group:
+            value = _to_write(row.name, lam, n=n, learning_rate=learning_rate)
+            nothing = "" if row.coupled else "nothing; its step is "
+            lines.append(f"| {row.tool} | {value} | {nothing}${row.formula}$ |")
+            if row.note:  # a dict is a set that keeps its order
+                notes.setdefault(row.note, {})[row.tool.partition(",")[0]] = True
+    return "\n".join([*lines, "", *(f"* {', '.join(tools)}: {note}" for note, tools in notes.items())])
 
 
-def _example(name: str, lam: float, **setting: Any) -> str:
-    if name in CONVENTIONS:
-        return f"{CONVENTIONS[name].parameter} = {from_book(name, lam, as_decay=True, **setting):.4g}"
-    strength, l1_ratio = elastic_from_book(name, lam, lam, **setting)
-    return f"{MIXED_CONVENTIONS[name].l1.parameter} = {strength:.4g}, l1_ratio = {l1_ratio:.4g}"
+def _to_write(name: str, lam: float, **setting: Any) -> str:
+    if name in MIXED_CONVENTIONS:
+        mixed = MIXED_CONVENTIONS[name]
+        numbers, formulas = elastic_from_book(name, lam, lam, **setting), mixed.source_formulas()
+        parameters = mixed.l1.parameter, "l1_ratio"
+        each = zip(parameters, formulas, numbers, strict=True)
+        return "<br>".join(
+            f"`{parameter}` $= {formula}$ = {number:.4g}" for parameter, formula, number in each
+        )
+    convention = CONVENTIONS[name]
+    if convention.adaptive:
+        return "none (a decay, no penalty)"
+    number = convention.from_book(lam, as_decay=True, **setting)
+    parameter = f"${convention.symbol}$" if group_of(name) == "articles" else f"`{convention.parameter}`"
+    return f"{parameter} $= {convention.source_formula()}$ = {number:.4g}"

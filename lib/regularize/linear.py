@@ -14,7 +14,7 @@ In this convention scikit-learn's ``Lasso`` has alpha = l1 / 2 and its ``Ridge``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,20 @@ class LinearFit:
         """x coef + intercept: lead + (n,) for x (n, p) or lead + (n, p)."""
         x = checks.array("x", x, min_ndim=2, shape=(None, self.coef.shape[-1]), dtype=np.float64)
         return _times(x, self.coef) + self.intercept[..., None]
+
+    def __getitem__(self, index: Any) -> LinearFit:
+        """Some of many models: ``index`` is for the leading axes, as ``fits[best, np.arange(seeds)]``."""
+        index = index if isinstance(index, tuple) else (index,)
+        return LinearFit(self.coef[(*index, ..., slice(None))], self.intercept[index])
+
+    @classmethod
+    def stack(cls, fits: Iterable[LinearFit], axis: int = 0) -> LinearFit:
+        """Many models as one, along a new leading axis ``axis`` >= 0."""
+        fits = list(fits)
+        return cls(
+            np.stack([fit.coef for fit in fits], checks.integer("axis", axis, low=0)),
+            np.stack([fit.intercept for fit in fits], axis),
+        )
 
 
 @dataclass(frozen=True)
@@ -273,16 +287,17 @@ def ista_steps(x: Array, y: Array, l1: float, l2: float = 0.0) -> Iterator[Array
         yield w
 
 
-def fista_steps(x: Array, y: Array, l1: float, l2: float = 0.0) -> Iterator[Array]:
+def fista_steps(x: Array, y: Array, l1: float, l2: float = 0.0, *, restart: bool = True) -> Iterator[Array]:
     """ISTA with momentum: the same step from a point v ahead of w. J falls as 1/k^2 (Beck & Teboulle 2009).
 
-    The momentum starts anew when it points uphill (O'Donoghue & Candes 2015), or w would circle the minimum.
+    The momentum starts anew when it points uphill (adaptive restart, O'Donoghue & Candes 2015): ``restart``
+    False leaves that out, and w circles the minimum.
     """
     step, t = 1.0 / _largest_curvature(x, l2), 1.0
     w = v = np.zeros(x.shape[1])
     while True:
         new = soft_threshold(v - step * gradient(x, y, v, l2), step * l1)
-        if (v - new) @ (new - w) > 0:
+        if restart and (v - new) @ (new - w) > 0:
             t = 1.0
         t_next = (1 + np.sqrt(1 + 4 * t**2)) / 2
         v = new + (t - 1) / t_next * (new - w)

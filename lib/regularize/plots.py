@@ -78,12 +78,27 @@ def coefficient_paths(ax: Axes, lam: ArrayLike, coefs: ArrayLike, names: Sequenc
         raise ValueError(f"names: expected one for each of {coefs.shape[1]} coefficients, got {len(names)}")
     for j in range(coefs.shape[1]):
         ax.plot(lam, coefs[:, j], color=COLORS[j % 7], linestyle=STYLES[(j // 2) % 7], marker="", lw=1.5)
-    left = lam.argmin()
-    for j, name in enumerate(names):
-        ax.annotate(name, (lam[left], coefs[left, j]), xytext=(-4, 0), textcoords="offset points",
-                    ha="right", va="center", fontsize=8, color=COLORS[j % 7])  # fmt: skip
     ax.axhline(0, color="0.3", lw=1, linestyle="-", marker="")
     ax.set_xscale("log")
+    if names:
+        name_lines(ax, lam.min(), coefs[lam.argmin()], names, side="left")
+    return ax
+
+
+def name_lines(ax: Axes, x: float, heights: ArrayLike, names: Sequence[str], side: str = "right") -> Axes:
+    """Write the name of each line beside its end ``(x, height)``, moved apart where two would overlap."""
+    heights = checks.array("heights", heights, ndim=1, shape=(len(names),))
+    checks.choice("side", side, ("left", "right"))
+    low, high = ax.get_ylim()
+    order = np.argsort(heights, kind="stable")
+    places = heights[order].copy()
+    for k in range(1, len(places)):
+        places[k] = max(places[k], places[k - 1] + 0.045 * (high - low))
+    places += (heights.mean() - places.mean()) / 2
+    for j, place in zip(order, places, strict=True):
+        offset, align = (5, "left") if side == "right" else (-5, "right")
+        ax.annotate(names[j], (x, place), xytext=(offset, 0), textcoords="offset points", ha=align,
+                    va="center", fontsize=9, color=COLORS[j % 7])  # fmt: skip
     return ax
 
 

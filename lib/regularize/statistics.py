@@ -38,6 +38,10 @@ class Interval:
     def high(self) -> float:
         return self.mean + self.half_width
 
+    def within(self, size: float) -> bool:
+        """Whether the whole interval lies between -size and +size."""
+        return max(abs(self.low), abs(self.high)) < size
+
     def __format__(self, spec: str) -> str:
         """``f"{interval:+.3f}"`` prints ``-0.145 ± 0.026``."""
         spec = spec or "+.3f"
@@ -78,21 +82,20 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interv
 
 
 def verdict(difference: Interval, small: float = 0.0) -> str:
-    """The book's rule, stated once: "higher", "lower", "no detectable difference" or "small".
+    """The book's rule, stated once: "small", "no detectable difference", "higher" or "lower".
 
-    * The interval contains 0: "no detectable difference".
-    * It does not, but it lies within ±``small``, a size that nobody would care about: "small".
+    * The whole interval lies within ±``small``, a size that nobody would care about: "small".
+    * Otherwise, if it contains 0: "no detectable difference".
     * Otherwise the sign of the mean decides: "higher" or "lower".
 
     Raises
     ------
-    ValueError : fewer than 20 seeds.
+    ValueError : fewer than 20 seeds, a negative ``small``.
     """
     if difference.n < FEWEST_SEEDS:
         raise ValueError(f"difference: expected at least {FEWEST_SEEDS} seeds, got {difference.n}")
-    checks.nonnegative("small", small)
+    if difference.within(checks.nonnegative("small", small)):
+        return "small"
     if difference.low <= 0 <= difference.high:
         return "no detectable difference"
-    if max(abs(difference.low), abs(difference.high)) < small:
-        return "small"
     return "higher" if difference.mean > 0 else "lower"

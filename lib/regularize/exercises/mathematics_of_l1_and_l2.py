@@ -14,33 +14,33 @@ from regularize.paths import lasso_path
 
 
 def check_soft_threshold(answer: Callable[..., Any]) -> None:
-    """``answer(z, t)``: the w that minimizes (w - z)^2 / 2 + t |w|, elementwise."""
-    z = np.array([-2.0, -0.4, 0.0, 0.3, 1.5])
+    """``answer(a, t)``: the w that minimizes (w - a)^2 / 2 + t |w|, elementwise."""
+    a = np.array([-2.0, -0.4, 0.0, 0.3, 1.5])
     problem = diagnose(
         answer,
         linear.soft_threshold,
-        cases=[(z, 0.5), (z, 0.0), (z, 1.5)],
+        cases=[(a, 0.5), (a, 0.0), (a, 1.2)],  # no |a| equals a t > 0, where < and <= would differ
         mistakes=[
             (
-                lambda z, t: np.where(np.abs(z) > t, z, 0.0),
+                lambda a, t: np.where(np.abs(a) > t, a, 0.0),
                 "that is the hard threshold: you set small values to 0 but left the large ones alone. "
                 "Every value also moves towards 0 by t.",
             ),
             (
-                lambda z, t: np.maximum(np.abs(z) - t, 0.0),
-                "you lost the sign: a negative z must give a negative w.",
+                lambda a, t: np.maximum(np.abs(a) - t, 0.0),
+                "you lost the sign: a negative a must give a negative w.",
             ),
             (
-                lambda z, t: np.maximum(z - t, 0.0),
-                "negative values come out as 0. Threshold |z| and put the sign of z back.",
+                lambda a, t: np.maximum(a - t, 0.0),
+                "negative values come out as 0. Threshold |a| and put the sign of a back.",
             ),
             (
-                lambda z, t: z - t * np.sign(z),
-                "that is the subgradient step: where |z| < t it jumps over 0 to the other side. Stop at 0.",
+                lambda a, t: a - t * np.sign(a),
+                "that is the subgradient step: where |a| < t it jumps over 0 to the other side. Stop at 0.",
             ),
             (
-                lambda z, t: np.sign(z) * np.maximum(np.abs(z) - t / 2, 0.0),
-                "your threshold is t/2. That belongs to (w - z)^2 without the factor 1/2.",
+                lambda a, t: np.sign(a) * np.maximum(np.abs(a) - t / 2, 0.0),
+                "your threshold is t/2. That belongs to (w - a)^2 without the factor 1/2.",
             ),
         ],
     )
@@ -108,7 +108,7 @@ def check_exchange(answer: Callable[..., Any]) -> None:
         mistakes=[
             (
                 lambda lam, n: (lam, lam / 2, 2 * lam),
-                "Ridge minimizes the *sum* of the squared errors: its alpha must grow with n.",
+                "Ridge minimizes the *sum* of the squared errors: its alpha is n times the book's lambda.",
             ),
             (
                 lambda lam, n: (lam / n, lam / 2, 2 * lam),
@@ -172,7 +172,8 @@ def check_laplace_map(answer: Callable[..., Any]) -> None:
     """``answer(x, y, sigma, scale)``: the most probable weights under a Laplace prior, no intercept."""
     rng = np.random.default_rng(3)
     cases = []
-    for n, p, sigma, scale in ((20, 5, 2.0, 0.5), (40, 8, 1.0, 0.2)):
+    # The last has so little noise that no mistake sets all weights to 0, which would hide which one it was.
+    for n, p, sigma, scale in ((20, 5, 2.0, 0.5), (40, 8, 1.0, 0.2), (30, 4, 0.3, 0.8)):
         x = rng.standard_normal((n, p))
         cases.append((x, x @ rng.laplace(scale=scale, size=p) + sigma * rng.standard_normal(n), sigma, scale))
 

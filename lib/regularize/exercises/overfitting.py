@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from regularize.exercises import diagnose, report
+from regularize.exercises import diagnose, real_numbers, report
 
 
 def check_expected_gap(answer: Callable[..., Any]) -> None:
@@ -105,15 +105,15 @@ def check_choose(answer: Callable[..., Any]) -> None:
     report(problem, "Validation data choose, test data judge.")
 
 
-def check_peak(answer: float, error: Any, features: Any) -> None:
+def check_peak(answer: Any, error: Any, features: Any) -> None:
     """``answer``: the number of features at which the measured error is highest."""
     peak = np.asarray(features)[np.asarray(error).argmax()]
-    problem = None
-    if not np.isscalar(answer):
+    guess, problem = real_numbers(answer), None
+    if guess is None or guess.ndim:
         problem = "expected one number, the count of features where you see the peak."
-    elif abs(answer - peak) > 0.15 * peak:
+    elif not abs(guess - peak) <= 0.15 * peak:  # NaN fails every comparison
         problem = (
-            f"the measured error at {answer} features is not the highest. "
+            f"the measured error at {guess:g} features is not the highest. "
             "When does the model first have as many features as there are training examples to fit?"
         )
     report(
