@@ -49,7 +49,8 @@ def size_images(app, pagename, templatename, context, doctree) -> None:
     if "body" not in context or not hasattr(app.builder, "images"):
         return
     files = {name: Path(app.srcdir, source) for source, name in app.builder.images.items()}
-    context["body"] = IMAGE.sub(lambda match: sized(match[0], files), context["body"])
+    body = IMAGE.sub(lambda match: sized(match[0], files), context["body"])
+    context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')  # the first is no item
 
 
 def sized(tag: str, files: dict[str, Path]) -> str:
