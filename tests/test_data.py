@@ -432,3 +432,10 @@ def test_published_diabetes_differs_from_the_stored_file_only_by_its_rounding():
     changed = np.abs(published.x - stored.x).max(0) > 1e-12
     assert {name for name, c in zip(stored.feature_names, changed, strict=True) if c} == {"map", "ltg"}
     assert np.abs(published.x - stored.x).max() < 2e-5
+
+
+def test_a_part_unpacks_to_inputs_and_targets():
+    part = split(load("wine"), [0, 1], train=20, test=10).train
+    x, y = part
+    assert x is part.x
+    assert y is part.y

@@ -145,3 +145,25 @@ def test_wrong_shapes_are_refused_before_anything_is_drawn(ax, name, plot, argum
 def test_images_of_wrong_shapes_are_refused(name, pixels, titles):
     with refused(name, ValueError):
         plots.images(plt.subplots(1, 2)[1], pixels, titles)
+
+
+def test_names_stand_in_the_order_of_the_lines_and_do_not_overlap():
+    _, ax = plt.subplots()
+    ax.set_ylim(0, 10)
+    plots.name_lines(ax, 1.0, [5.0, 5.0, 4.9, 0.0], ["a", "b", "c", "d"])
+    height = {text.get_text(): text.xy[1] for text in ax.texts}
+    assert height["d"] < height["c"] < height["a"] < height["b"]
+    assert np.diff(sorted(height.values())).min() >= 0.45 - 1e-12
+
+
+@pytest.mark.parametrize(
+    ("heights", "names", "side", "named"),
+    [
+        ([1.0], ["a", "b"], "left", "heights"),
+        ([np.nan], ["a"], "left", "heights"),
+        ([1.0], ["a"], "up", "side"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(heights, names, side, named):
+    with pytest.raises(ValueError, match=f"{named}: expected"):
+        plots.name_lines(plt.subplots()[1], 1.0, heights, names, side)

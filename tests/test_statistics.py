@@ -141,3 +141,10 @@ def test_a_level_lies_between_zero_and_one(level):
 def test_small_is_a_size(bad):
     with refused("small"):
         verdict(Interval(1.0, 0.1, 20), bad)
+
+
+def test_within_asks_for_the_whole_interval():
+    assert Interval(0.1, 0.3, 20).within(0.41)
+    assert Interval(-0.1, 0.3, 20).within(0.41)
+    assert not Interval(0.1, 0.3, 20).within(0.4 - 1e-9)
+    assert not Interval(-0.1, 0.3, 20).within(0.2)

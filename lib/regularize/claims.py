@@ -19,6 +19,7 @@ import numpy as np
 from regularize.statistics import Interval
 
 ID = re.compile(r"[A-Z][0-9]{1,2}")
+KEYS = ("verdict", "holds when", "not when", "measured")  # what the lines of a record begin with
 WIDTH = 76  # characters a line: what a page shows without scrolling
 
 
@@ -122,6 +123,3 @@ def read(text: str) -> list[Claim]:
             raise ValueError(f"not a claim's record: {record!r}")
         claims.append(claim)
     return claims
-
-
-KEYS = ("verdict", "holds when", "not when", "measured")
