@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_checks import refused
 from test_layers import LEADS, WORST, seeds_of
 
-from regularize import losses
+from regularize import losses, training
 from regularize.activations import ReLU, Sigmoid, Tanh
 from regularize.layers import Dense, Layer
 from regularize.losses import cross_entropy, squared_error
@@ -234,7 +234,7 @@ def logged(log, base, **methods):
 
 
 class Never:
-    def update(self, net, epoch):
+    def update(self, net, epoch=None):
         return False
 
     def finish(self, net):
@@ -255,13 +255,16 @@ def test_every_seam_is_called_in_its_place(proximal):
         net, x, y, logged(log, SGD, step="step")(0.1), epochs=2, batch_size=3, loss=loss, proximal=proximal,
         augment=lambda x, y, noise: (log.append("augment"), (x, y))[1],
         penalty=logged(log, L1, gradient="penalty", prox="prox")(0.1),
-        clip=log.note("clip"), constrain=log.note("constrain"), watch=log.note("watch"),
+        gradient=lambda *args: (log.append("gradient"), training.backpropagate(*args))[1],
+        clip=log.note("clip"), decay=log.note("decay"), constrain=log.note("constrain"),
+        average=logged(log, Never, update="average", finish="averaged")(),
+        schedule=log.note("schedule", 1.0), watch=log.note("watch"),
         stopping=logged(log, Never, update="update", finish="finish")(),
     )  # fmt: skip
-    start = ["augment", "forward", "loss", "backward"]
-    middle = ["clip", "step", "prox"] if proximal else ["penalty", "clip", "step"]
-    batch = [*start, *middle, "constrain"]
-    assert log == (batch * 2 + ["watch", "update"]) * 2 + ["finish"]
+    start = ["augment", "gradient", "forward", "loss", "backward"]
+    middle = ["clip", "decay", "step", "prox"] if proximal else ["penalty", "clip", "decay", "step"]
+    batch = [*start, *middle, "constrain", "average"]
+    assert log == (["schedule", *batch * 2, "watch", "update"]) * 2 + ["averaged", "finish"]
 
 
 def test_what_augment_returns_is_what_the_network_sees():
@@ -274,7 +277,7 @@ def test_what_augment_returns_is_what_the_network_sees():
 
 def test_what_clip_leaves_is_what_the_optimizer_sees_and_constrain_has_the_last_word():
     net, still = mlp(4, 5, 3), Still()
-    fit(net, *data(), still, epochs=1, batch_size=12, clip=lambda g: np.clip(g, -0.01, 0.01, out=g))
+    fit(net, *data(), still, epochs=1, batch_size=12, clip=lambda n: n.grad.clip(-0.01, 0.01, n.grad))
     assert np.abs(still.grad).max() == 0.01
     fit(net, *data(), SGD(0.5), epochs=2, batch_size=5, constrain=lambda n: n.theta.clip(-0.1, 0.1, n.theta))
     assert np.abs(net.theta).max() == 0.1
@@ -512,8 +515,14 @@ BAD = {
     "augment": ("augment", {"augment": "noise"}),
     "clip": ("clip", {"clip": 1.0}),
     "constrain": ("constrain", {"constrain": 3.0}),
+    "gradient": ("gradient", {"gradient": None}),
+    "decay": ("decay", {"decay": 0.1}),
+    "schedule": ("schedule", {"schedule": 0.1}),
     "watch": ("watch", {"watch": "loss"}),
     "stopping": ("stopping", {"stopping": 10}),
+    "stopping class": ("stopping", {"stopping": Never}),
+    "average": ("average", {"average": 0.9}),
+    "diverged": ("diverged", {"diverged": "ignore"}),
     "rates": ("SGD.learning_rate", {"optimizer": SGD([0.1, 0.2])}),
     "momenta": ("SGD.momentum", {"optimizer": SGD(0.1, momentum=np.full((2, 1, 1), 0.5))}),
     "betas": ("Adam.beta1", {"optimizer": Adam(beta1=[0.5, 0.6])}),

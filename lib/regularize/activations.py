@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from regularize.layers import Array, Layer
+from regularize.checks import Array
+from regularize.layers import Layer
 
 
 class ReLU(Layer):

@@ -92,6 +92,22 @@ def positive(name: str, value: ArrayLike) -> Any:
     return _range(name, value, "a finite number > 0", lambda a: a > 0)
 
 
+def number(name: str, value: Any, *, low: float = -np.inf, high: float = np.inf) -> float:
+    """One finite number in [low, high], not an array of them."""
+    expected = "one finite number" if np.isinf(low) and np.isinf(high) else f"one number in [{low}, {high}]"
+    a = _numeric(name, value, expected)
+    if a.ndim:
+        _fail(TypeError, name, expected, f"an array of shape {a.shape}")
+    return float(_range(name, a, expected, lambda a: (a >= low) & (a <= high)))
+
+
+def positive_number(name: str, value: Any) -> float:
+    """One number > 0, not an array of them: an initial scale, a window of time."""
+    if np.ndim(value):
+        _fail(TypeError, name, "one number > 0", f"an array of shape {np.shape(value)}")
+    return float(positive(name, value))
+
+
 def rate(name: str, value: ArrayLike) -> Any:
     """A number in [0, 1), or an array of them: a dropout rate, a momentum, a share of wrong labels."""
     return _range(name, value, "a rate in [0, 1)", lambda a: (a >= 0) & (a < 1))
@@ -136,6 +152,13 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         _fail(ValueError, name, f"one of {', '.join(map(repr, options))}", f"{value!r}{hint}")
     return str(value)
+
+
+def function(name: str, value: Any) -> Any:
+    """Something that can be called, and not a class by mistake."""
+    if isinstance(value, type) or not callable(value):
+        _fail(TypeError, name, "a function", repr(value))
+    return value
 
 
 def broadcasts(name: str, shape: tuple[int, ...], lead: tuple[int, ...]) -> None:

@@ -19,7 +19,8 @@ import numpy as np
 
 from regularize import checks
 from regularize.activations import ReLU, Sigmoid, Tanh
-from regularize.layers import Array, Dense
+from regularize.checks import Array
+from regularize.layers import Dense
 from regularize.network import Network
 from regularize.penalties import ElasticNet
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from regularize.layers import Array
+from regularize.checks import Array
 
 Loss = Callable[[Array, Array], tuple[Array, Array]]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from regularize import checks
-from regularize.layers import Array
+from regularize.checks import Array
 
 
 def numerical_gradient(

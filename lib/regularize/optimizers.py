@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regularize import checks
-from regularize.layers import Array
+from regularize.checks import Array
 from regularize.penalties import per_member
 
 

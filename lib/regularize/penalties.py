@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regularize import checks
-from regularize.layers import Array
+from regularize.checks import Array
 
 
 def per_member(h: ArrayLike, w: Array) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regularize import checks
-from regularize.layers import Array
+from regularize.checks import Array
 from regularize.losses import Loss, cross_entropy
 from regularize.network import Network
 from regularize.optimizers import Optimizer
@@ -33,6 +33,22 @@ class Stopping(Protocol):
         """For example, put the best weights back."""
 
 
+class Average(Protocol):
+    """A running average of the weights: ``update`` after each step, ``finish`` after the last epoch."""
+
+    def update(self, net: Network) -> None: ...
+
+    def finish(self, net: Network) -> None:
+        """For example, put the average in the place of the weights."""
+
+
+def backpropagate(net: Network, x: Array, y: Array, loss: Loss) -> Array:
+    """The gradient of the mean loss of one batch, into ``net.grad``. Returns the gradient for ``x``."""
+    outputs = net(x, train=True)
+    _, g = loss(outputs, y)
+    return net.backward(g)
+
+
 @np.errstate(over="ignore", invalid="ignore")  # divergence raises one clear error, at the end
 def fit(
     net: Network,
@@ -44,30 +60,42 @@ def fit(
     batch_size: int,
     augment: Callable[[Array, Array, Streams], tuple[Array, Array]] | None = None,
     loss: Loss = cross_entropy,
+    gradient: Callable[[Network, Array, Array, Loss], Any] = backpropagate,
     penalty: ElasticNet | None = None,
     proximal: bool = False,
-    clip: Callable[[Array], None] | None = None,
+    clip: Callable[[Network], None] | None = None,
+    decay: Callable[[Network, ArrayLike], None] | None = None,
     constrain: Callable[[Network], None] | None = None,
+    average: Average | None = None,
+    schedule: Callable[[int], ArrayLike] | None = None,
     stopping: Stopping | None = None,
     watch: Callable[[Network], Any] | None = None,
+    diverged: str = "raise",
 ) -> list[Any]:
     """Train every member of an ensemble by mini-batch gradient descent.
 
     Parameters
     ----------
-    net : the ensemble, changed in place.
+    net : the ensemble, changed in place. Dropout, batch normalization, residual blocks are its layers.
     x, y : ``(n, features)`` and ``(n, k)``, shared by all members, or with leading axes that
         broadcast to ``net.lead``. With ``cross_entropy``, rows of y are one-hot or soft labels.
     optimizer : a fresh ``SGD`` or ``Adam``.
     epochs, batch_size : each epoch visits every example once, in an order of each member's own;
         the last batch of an epoch may be smaller.
     augment : ``(x, y, noise) -> (x, y)``, applied to each batch.
+    gradient : ``(net, x, y, loss)``, fills ``net.grad``: ``backpropagate``, or a method that takes another
+        gradient (sharpness-aware minimization, a gradient penalty).
     penalty, proximal : add the penalty's gradient to the loss's, or take the penalty's proximal
         step after each update (exact for SGD; with Adam a shrinkage by the learning rate).
-    clip : changes the gradient ``lead + (P,)`` in place, before the update.
+    clip : changes ``net.grad`` in place, before the update.
+    decay : ``(net, learning_rate)``, shrinks the weights beside the gradient step.
     constrain : changes the weights in place, after the update.
+    average : follows the weights after each step.
+    schedule : ``epoch -> factor`` of the learning rate.
     stopping : decides after each epoch whether to go on.
     watch : what to note after each epoch.
+    diverged : what to do when members end with NaN or infinite weights. "raise" an error, or "keep" them
+        as NaN: a diverged run is a result, too, when learning rates are compared.
 
     Returns
     -------
@@ -81,35 +109,46 @@ def fit(
     """
     x, y = _check_data(net, x, y, loss)
     _check_hyperparameters(net, optimizer, penalty, proximal)
-    _check_seams(augment=augment, clip=clip, constrain=constrain, watch=watch, stopping=stopping)
-    n, history = x.shape[-2], []
+    _check_seams(
+        {"augment": augment, "gradient": gradient, "clip": clip, "decay": decay, "constrain": constrain,
+         "schedule": schedule, "watch": watch},
+        {"average": average, "stopping": stopping},
+    )  # fmt: skip
+    checks.choice("diverged", diverged, ("raise", "keep"))
+    n, history, full_rate = x.shape[-2], [], optimizer.learning_rate
     batch_size = min(checks.integer("batch_size", batch_size), n)
     for epoch in range(checks.integer("epochs", epochs, low=0)):
+        if schedule:
+            optimizer.learning_rate = full_rate * np.asarray(schedule(epoch))
         order = net.order.permutation(n)
         for start in range(0, n, batch_size):
             rows = order[..., start : start + batch_size]
             xb, yb = take(x, rows), take(y, rows)
             if augment:
                 xb, yb = augment(xb, yb, net.noise)
-            outputs = net(xb, train=True)
-            _, gradient = loss(outputs, yb)
-            net.backward(gradient)
+            gradient(net, xb, yb, loss)
             if penalty and not proximal:
                 net.grad += penalty.gradient(net.theta, net.penalized)
             if clip:
-                clip(net.grad)
+                clip(net)
+            if decay:
+                decay(net, optimizer.learning_rate)
             optimizer.step(net.theta, net.grad)
             if penalty and proximal:
                 net.theta[...] = penalty.prox(net.theta, optimizer.learning_rate, net.penalized)
             if constrain:
                 constrain(net)
+            if average:
+                average.update(net)
         if watch:
             history.append(watch(net))
         if stopping and stopping.update(net, epoch):
             break
-    if stopping:
-        stopping.finish(net)
-    _check_finite(net)
+    for last in (average, stopping):
+        if last:
+            last.finish(net)
+    optimizer.learning_rate = full_rate
+    _check_finite(net, diverged)
     return history
 
 
@@ -124,22 +163,25 @@ def evaluate(net: Network, x: ArrayLike, y: ArrayLike, loss: Loss = cross_entrop
     """The mean data loss and the share of right answers of each member, in evaluation mode.
 
     The loss is the data loss alone; Keras's ``evaluate`` adds the penalty. The answer is the
-    largest output; with a single output there is no class, and the accuracy is NaN.
+    largest output; with a single output there is no class, and the accuracy is NaN. So are both of a
+    member that diverged.
     """
     x, y = _check_data(net, x, y, loss)
     z = predict(net, x)
-    if z.shape[-1] == 1:
-        return Scores(loss(z, y)[0], np.full(net.lead, np.nan))
-    return Scores(loss(z, y)[0], (z.argmax(-1) == y.argmax(-1)).mean(-1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = loss(z, y)[0]
+    classes = z.shape[-1] > 1 and np.isfinite(z).all((-1, -2))
+    return Scores(value, np.where(classes, (z.argmax(-1) == y.argmax(-1)).mean(-1), np.nan))
 
 
 def predict(net: Network, x: ArrayLike, batch_size: int = 256) -> Array:
     """The outputs ``lead + (n, k)`` in evaluation mode, computed in batches to save memory."""
     x = _check_inputs(net, x)
     checks.integer("batch_size", batch_size)
-    return np.concatenate(
-        [net(x[..., i : i + batch_size, :]) for i in range(0, x.shape[-2], batch_size)], axis=-2
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # members that diverged stay NaN
+        return np.concatenate(
+            [net(x[..., i : i + batch_size, :]) for i in range(0, x.shape[-2], batch_size)], axis=-2
+        )
 
 
 def in_chunks(
@@ -205,18 +247,21 @@ def _check_hyperparameters(
                 checks.broadcasts(f"{type(owner).__name__}.{name}", np.shape(value), net.lead)
 
 
-def _check_seams(*, stopping: Stopping | None, **functions: Callable[..., Any] | None) -> None:
+def _check_seams(functions: dict[str, Any], objects: dict[str, Any]) -> None:
     for name, function in functions.items():
-        if not (function is None or callable(function)):
-            raise TypeError(f"{name}: expected a function, got {function!r}")
-    if not (stopping is None or hasattr(stopping, "update")):
-        raise TypeError(f"stopping: expected an object with update and finish, got {stopping!r}")
+        if function is not None or name == "gradient":
+            checks.function(name, function)
+    for name, thing in objects.items():
+        if isinstance(thing, type) or not (thing is None or hasattr(thing, "update")):
+            raise TypeError(f"{name}: expected an object with update and finish, got {thing!r}")
 
 
-def _check_finite(net: Network) -> None:
+def _check_finite(net: Network, diverged: str) -> None:
     bad = ~np.isfinite(net.theta).all(-1)
-    if bad.any():
+    if diverged == "keep":
+        net.theta[bad] = np.nan
+    elif bad.any():
         raise FloatingPointError(
             f"training diverged: the weights of {int(bad.sum())} of {bad.size} members are NaN or infinite "
-            f"(seeds {net.seeds[bad].tolist()[:5]}); a smaller learning rate may help"
+            f"(seeds {net.seeds[bad].tolist()[:5]}); a smaller learning rate may help, or diverged='keep'"
         )
