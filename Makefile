@@ -57,9 +57,10 @@ machines: env ## run every notebook as on other processors, with one and two thr
 bench: env ## measure the library against its rivals
 	@$(RUN) bookbuild.bench
 
-lint: env ## check the style of the Python code
+lint: env ## check the style and the types of the Python code
 	@.venv/bin/ruff check lib tests
 	@.venv/bin/ruff format --check lib tests
+	@.venv/bin/mypy
 
 # On Linux the plain package is the CUDA build, of several GB. The CPU build is not on PyPI:
 #   make torch PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu

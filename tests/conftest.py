@@ -18,3 +18,13 @@ settings.load_profile("book")
 def root() -> Path:
     """The repository."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def keras():
+    """Keras in float64: it computes its losses in one global precision, whatever the model's."""
+    keras = pytest.importorskip("keras")
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    yield keras
+    keras.config.set_floatx(before)

@@ -1,11 +1,21 @@
-"""Keras, and PyTorch where it is installed, compute the same losses, gradients and trained weights.
-
-Keras reads Python numbers as float32 even in a float64 model: hyper-parameters here are powers of two or
-other numbers that float32 holds exactly, so that the arithmetic is compared and not the rounding of 0.01.
-"""
+"""Keras, and PyTorch where it is installed, compute the same losses, gradients and trained weights."""
 
 import numpy as np
 import pytest
+from parity import (
+    BATCH,
+    BETA1,
+    BETA2,
+    EPOCHS,
+    EPSILON,
+    MOMENTUM,
+    RATE,
+    N,
+    batches,
+    data,
+    relative,
+    steps_in_keras,
+)
 from test_checks import refused
 
 from regularize.activations import ReLU, Sigmoid, Tanh
@@ -15,14 +25,13 @@ from regularize.losses import cross_entropy, squared_error
 from regularize.network import Network, mlp
 from regularize.optimizers import SGD, Adam
 from regularize.penalties import L1, L2, ElasticNet
-from regularize.streams import Streams
 from regularize.training import fit, predict
 
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
+pytestmark = [pytest.mark.keras, pytest.mark.usefixtures("keras")]
 
-RATE, MOMENTUM, BETA1, BETA2, EPSILON = 2**-5, 0.875, 0.875, 1 - 2**-10, 2**-23
-N, BATCH, EPOCHS, WIDTHS = 70, 16, 40, (8, 16, 3)  # 5 batches an epoch, the last of 6: 200 steps
+WIDTHS = (8, 16, 3)
 PENALTY = ElasticNet(2**-12, 2**-9)
 LOSSES = {
     "cross_entropy": (cross_entropy, cross_entropy_loss),
@@ -41,54 +50,17 @@ OPTIMIZERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def float64():
-    """Keras computes its losses in one global precision."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx(before)
-
-
-def data(dtype="float64"):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((N, WIDTHS[0]))
-    y = np.eye(3)[(x[:, :3] ** 2).argmax(1)]
-    return x.astype(dtype), y.astype(dtype)
-
-
-def batches(seed):
-    """The rows of every batch, as ``fit`` draws them."""
-    order = Streams(seed, "order")
-    for _ in range(EPOCHS):
-        rows = order.permutation(N)
-        for start in range(0, N, BATCH):
-            yield rows[start : start + BATCH]
-
-
-def relative(a, b):
-    return float(np.abs(a - b).max() / np.abs(b).max())
-
-
-def weights(model, like):
-    """The twin's parameters as one flat vector in our order."""
-    twin = mlp(*WIDTHS, dtype=like.dtype)
-    from_keras(model, twin)
-    return twin.theta
+def three_layers(**options):
+    return mlp(*WIDTHS, **options)
 
 
 def law_200_steps_reach_the_weights_of_keras(optimizer, loss_name, penalty=PENALTY, dtype="float64"):
     """Returns the relative difference of all parameters; the caller sets the limit."""
     keras.config.set_floatx(dtype)
     (ours, theirs), (loss, keras_loss) = OPTIMIZERS[optimizer], LOSSES[loss_name]
-    net, (x, y) = mlp(*WIDTHS, seeds=5, dtype=dtype), data(dtype)
-    model, start = to_keras(net, penalty=penalty), net.theta.copy()
-    model.compile(optimizer=theirs(), loss=keras_loss())
-    fit(net, x, y, ours(), epochs=EPOCHS, batch_size=BATCH, loss=loss, penalty=penalty)
-    for rows in batches(seed=5):
-        model.train_on_batch(x[rows], y[rows])
-    assert relative(net.theta, start) > 0.05  # something was learned
-    return relative(net.theta, weights(model, net))
+    return steps_in_keras(
+        three_layers, ours(), theirs(), loss=loss, keras_loss=keras_loss(), penalty=penalty, dtype=dtype
+    )
 
 
 @pytest.mark.parametrize("loss_name", LOSSES)
@@ -135,7 +107,7 @@ def test_relu_at_zero_is_that_of_keras():
 def test_a_network_goes_to_keras_and_comes_back(dtype):
     net = mlp(*WIDTHS, seeds=[[3, 1], [0, 2]], dtype=dtype)
     net.theta += 0.5
-    x = data(dtype)[0]
+    x = data(dtype=dtype)[0]
     model = to_keras(net, member=(1, 0))
     np.testing.assert_allclose(
         model(x).numpy(), predict(net, x)[1, 0], rtol=1e-5 if dtype == "float32" else 1e-13

@@ -38,7 +38,8 @@ def compare(
 ) -> None:
     """Print how many times longer each rival takes, and whether that meets the goal, if there is one."""
     ours()  # the first run of anything pays for imports, compilation and cold caches
-    mine, ratios = [], {name: [] for name in theirs}
+    mine: list[float] = []
+    ratios: dict[str, list[float]] = {name: [] for name in theirs}
     for rival in theirs.values():
         rival()
     for _ in range(repeats):

@@ -130,8 +130,8 @@ def cell_faults(cell: NotebookNode, number: int) -> list[str]:
         found.append("tagged raises-exception, but nothing was raised")
     for out in cell.outputs:
         text = "".join([out.get("text", ""), *map(str, out.get("data", {}).values())])
-        if ADDRESS.search(text):
-            found.append(f"prints an address in memory, other on every run:{ADDRESS.search(text)[0]}")
+        if address := ADDRESS.search(text):
+            found.append(f"prints an address in memory, other on every run:{address[0]}")
     return found
 
 

@@ -14,6 +14,7 @@ import re
 import shutil
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from py_mini_racer import MiniRacer
@@ -55,7 +56,7 @@ def render(tex: str, display: bool, macros: str = "{}") -> str:
     return answer[1:]
 
 
-def html(translator, node: nodes.Node, tex: str, display: bool) -> str:
+def html(translator: Any, node: nodes.Node, tex: str, display: bool) -> str:
     try:
         return render(tex, display, json.dumps(translator.config.katexbuild_macros))
     except ValueError as error:
@@ -63,13 +64,13 @@ def html(translator, node: nodes.Node, tex: str, display: bool) -> str:
         return f"<code>{translator.encode(tex)}</code>"
 
 
-def visit_inline(translator, node: nodes.math) -> None:
+def visit_inline(translator: Any, node: nodes.math) -> None:
     start = translator.starttag(node, "span", "", CLASS="math notranslate nohighlight")
     translator.body.append(f"{start}{html(translator, node, node.astext(), False)}</span>")
     raise nodes.SkipNode
 
 
-def visit_block(translator, node: nodes.math_block) -> None:
+def visit_block(translator: Any, node: nodes.math_block) -> None:
     translator.body.append(translator.starttag(node, "div", CLASS="math notranslate nohighlight"))
     if node["number"]:
         translator.body.append(f'<span class="eqno">({get_node_equation_number(translator, node)})')
@@ -85,14 +86,14 @@ def block_tex(tex: str) -> str:
     return f"\\begin{{split}}{tex}\\end{{split}}" if r"\\" in tex and r"\begin" not in tex else tex
 
 
-def copy_style(app, error) -> None:
+def copy_style(app: Any, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
         target = Path(app.outdir, "_static", "katex")
         shutil.copytree(KATEX / "fonts", target / "fonts", dirs_exist_ok=True)
         shutil.copy(KATEX / "katex.min.css", target)
 
 
-def setup(app) -> dict:
+def setup(app: Any) -> dict[str, Any]:
     app.add_html_math_renderer("katexbuild", (visit_inline, None), (visit_block, None))
     app.add_config_value("katexbuild_macros", {}, "html")
     app.add_css_file("katex/katex.min.css")  # on every page: titles in the contents hold formulas too

@@ -8,6 +8,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from PIL import Image
@@ -32,19 +33,19 @@ UNUSED = ("_static/scripts/fontawesome.js*", "_static/**/*.map", "_static/*webpa
 logger = logging.getLogger(__name__)
 
 
-def add_assets(app, config) -> None:
+def add_assets(app: Any, config: Any) -> None:
     config.html_static_path = [*config.html_static_path, str(HERE / "static")]
     config.html_favicon = str(HERE / "static" / "favicon.svg")
     config.templates_path = [*config.templates_path, str(HERE / "templates")]
 
 
-def check_images(app, doctree, docname) -> None:
+def check_images(app: Any, doctree: Any, docname: str) -> None:
     for image in doctree.findall(nodes.image):
         if not image.get("alt", "").strip():
             logger.warning("image without alternative text: %s", image["uri"], location=image, type="site")
 
 
-def size_images(app, pagename, templatename, context, doctree) -> None:
+def size_images(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Write width, height and late loading into the page's <img> tags."""
     if "body" not in context or not hasattr(app.builder, "images"):
         return
@@ -66,7 +67,7 @@ def sized(tag: str, files: dict[str, Path]) -> str:
     return tag.rstrip("/> ") + size + " />"
 
 
-def finish(app, error) -> None:
+def finish(app: Any, error: Exception | None) -> None:
     if error is not None or app.builder.format != "html":
         return
     root = Path(app.outdir)
@@ -87,7 +88,7 @@ def external(html: str) -> list[str]:
     return [url for tag in tags for url in URL.findall(tag)]
 
 
-def setup(app) -> dict:
+def setup(app: Any) -> dict[str, Any]:
     app.connect("config-inited", add_assets)
     app.connect("doctree-resolved", check_images)
     app.connect("html-page-context", size_images)

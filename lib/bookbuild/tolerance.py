@@ -13,6 +13,7 @@ import time
 from decimal import Decimal
 from queue import Empty
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell
@@ -42,7 +43,7 @@ def number_close(stored: str, new: str, rtol: float) -> bool:
     a, b = (Decimal(text.replace("−", "-").rstrip(".")) for text in (stored, new))
     if not re.search(r"\.\d|[eE]", stored + " " + new):
         return a == b
-    unit = Decimal(1).scaleb(min(a.as_tuple().exponent, b.as_tuple().exponent))
+    unit = Decimal(1).scaleb(min(int(number.as_tuple().exponent) for number in (a, b)))
     return abs(a - b) <= max(unit, Decimal(str(rtol)) * abs(a))
 
 
@@ -51,16 +52,16 @@ class Approximate(str):
 
     rtol = 0.0
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return close(str(self), str(other), self.rtol)
 
-    def __ne__(self, other):
+    def __ne__(self, other: object) -> bool:
         return not self == other
 
     __hash__ = str.__hash__
 
 
-def sanitize(cell, value):
+def sanitize(cell: Any, value: Any) -> Any:
     """nbval passes every value it compares through here."""
     value = nbval_sanitize(cell, value)
     if not isinstance(value, str):
@@ -74,11 +75,11 @@ def sanitize(cell, value):
     return text
 
 
-def compare_outputs(cell, new, stored, skip_compare=None):
+def compare_outputs(cell: Any, new: Any, stored: Any, skip_compare: Any = None) -> Any:
     return nbval_compare(cell, new, stored, [key for key in cell.parent.skip_compare if key != "image/png"])
 
 
-def runtest(cell):
+def runtest(cell: Any) -> None:
     if cell.cell.execution_count is None:
         cell.raise_cell_error("this cell was never executed; run: make notebooks")
     nbval_runtest(cell)
@@ -86,12 +87,12 @@ def runtest(cell):
         cell.raise_cell_error("tagged raises-exception, but nothing was raised")
 
 
-def execute_cell_input(kernel, source, allow_stdin=None):
+def execute_cell_input(kernel: Any, source: str, allow_stdin: bool | None = None) -> Any:
     """Run a cell as Jupyter does, with history: without it IPython overlooks the `;` that hides a result."""
     return kernel.kc.execute(source, store_history=True, allow_stdin=allow_stdin, stop_on_error=False)
 
 
-def await_reply(kernel, msg_id, timeout=None):
+def await_reply(kernel: Any, msg_id: str, timeout: float | None = None) -> None:
     """Wait for the end of a cell, looking every second whether the kernel is still alive."""
     end = time.monotonic() + (timeout or float("inf"))
     while True:
@@ -114,7 +115,7 @@ nbval_runtest, IPyNbCell.runtest = IPyNbCell.runtest, runtest
 RunningKernel.execute_cell_input, RunningKernel.await_reply = execute_cell_input, await_reply
 
 
-def pytest_configure(config):
+def pytest_configure(config: Any) -> None:
     """Kernels inherit this environment: one BLAS thread, figures in the notebook, a start from .pyc files,
     and an IPython folder of their own, which keeps the reader's profile out and the history clean."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -109,7 +109,7 @@ def read(text: str) -> list[Claim]:
     """
     claims = []
     for block in re.split(r"(?m)^(?=claim [A-Z][0-9])", text)[1:]:
-        record = re.match(r".*(\n  .*)*", block)[0]
+        record = re.findall(r"\A.*(?:\n  .*)*", block)[0]
         first, *entries = re.sub(r"\n {6}", " ", record).split("\n")
         found = re.fullmatch(rf"claim ({ID.pattern}): (.+)", first)
         fields = [entry.strip().partition(": ") for entry in entries]

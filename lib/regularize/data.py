@@ -115,15 +115,15 @@ def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[Array, ...]:
     """
     train = checks.array("train", train, min_ndim=2)
     lead, d = train.shape[:-2], train.shape[-1]
-    others = tuple(checks.array(f"others[{i}]", x, shape=(None, d)) for i, x in enumerate(others))
-    for i, x in enumerate(others):
+    rest = [checks.array(f"others[{i}]", x, shape=(None, d)) for i, x in enumerate(others)]
+    for i, x in enumerate(rest):
         checks.broadcasts(f"others[{i}]", x.shape[:-2], lead)
     first = train[..., :1, :]
     # Rounding gives a constant feature a tiny standard deviation instead of 0: compare the values themselves.
     constant = (train == first).all(axis=-2, keepdims=True)
     mean = np.where(constant, first, train.mean(axis=-2, keepdims=True))
     sd = np.where(constant, 1, train.std(axis=-2, keepdims=True))
-    return tuple((x - mean) / sd for x in (train, *others))
+    return tuple((x - mean) / sd for x in (train, *rest))
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,8 +90,8 @@ class Convention:
 
     def to_book(self, value: ArrayLike, **setting: Any) -> Any:
         """The book's lambda for this strength. Settings and errors are those of the function ``to_book``."""
-        value = self._check(self.parameter, value)
-        return self._rate(**setting) * (1 / value if self.reciprocal else value)
+        strength: Any = self._check(self.parameter, value)
+        return self._rate(**setting) * (1 / strength if self.reciprocal else strength)
 
     def from_book(self, lam: ArrayLike, **setting: Any) -> Any:
         """The strength for the book's lambda. Settings and errors are those of the function ``to_book``."""
@@ -196,10 +196,11 @@ class MixedConvention:
 
     def from_book(self, l1: ArrayLike, l2: ArrayLike, **setting: Any) -> tuple[Any, Any]:
         """The strength and ``l1_ratio`` for the book's ``(l1, l2)``, of which one may be 0."""
-        l1, l2 = checks.nonnegative("l1", l1), checks.nonnegative("l2", l2)
-        checks.positive("l1 + l2", l1 + l2)  # without any penalty, l1_ratio is not defined
+        first, second = checks.nonnegative("l1", l1), checks.nonnegative("l2", l2)
+        checks.positive("l1 + l2", first + second)  # without any penalty, l1_ratio is not defined
         unit = 1.0  # what one unit of strength is worth in the book, as L1 and as L2
-        first, second = l1 / self.l1.to_book(unit, **setting), l2 / self.l2.to_book(unit, **setting)
+        first = first / self.l1.to_book(unit, **setting)
+        second = second / self.l2.to_book(unit, **setting)
         strength = first + second
         return (1 / strength if self.l1.reciprocal else strength), first / strength
 
@@ -401,7 +402,8 @@ def markdown_table(group: str, lam: float = 0.01, *, n: int = 100, learning_rate
     and eta the learning rate. Raises ValueError for an unknown group.
     """
     checks.choice("group", group, GROUPS)
-    lines, notes = ["| tool | for the λ of this book write | it minimizes |", "|---|---|---|"], {}
+    lines = ["| tool | for the λ of this book write | it minimizes |", "|---|---|---|"]
+    notes: dict[str, dict[str, bool]] = {}
     for row in table():
         if group_of(row.name) == group:
             value = _to_write(row.name, lam, n=n, learning_rate=learning_rate)

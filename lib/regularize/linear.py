@@ -187,7 +187,7 @@ def _relative(amount: Any, scale: Any) -> Any:
 def least_squares(x: ArrayLike, y: ArrayLike, *, intercept: bool = True) -> LinearFit:
     """The w that minimizes ||y - X w - b||^2, and of several such w the shortest (by the pseudo-inverse)."""
     data = centered(x, y, intercept=intercept)
-    inverse = np.linalg.pinv(data.x, rcond=_rank_tolerance(data.x))
+    inverse: Array = np.linalg.pinv(data.x, rcond=_rank_tolerance(data.x))  # type: ignore[assignment]
     return data.fit(_times(inverse, data.y))
 
 
@@ -220,7 +220,7 @@ def _fewer_rows(x: Array, y: Array) -> tuple[Array, Array]:
     """
     if x.shape[-2] <= x.shape[-1] or x.shape[:-2] != y.shape[:-1]:
         return x, y
-    r = np.linalg.qr(np.concatenate([x, y[..., None]], axis=-1), mode="r")
+    r: Array = np.linalg.qr(np.concatenate([x, y[..., None]], axis=-1), mode="r")  # type: ignore[assignment]
     return r[..., :-1], r[..., -1]
 
 
@@ -233,7 +233,7 @@ def shrinkage_factors(x: ArrayLike, lam: ArrayLike, *, intercept: bool = True) -
     lam = _grid(lam, x.shape[:-2])
     if intercept:
         x, _ = _without_mean(x, axis=-2)
-    s = np.linalg.svd(x, compute_uv=False)
+    s: Array = np.linalg.svd(x, compute_uv=False)  # type: ignore[assignment]
     return _filter(s, x, lam, numerator=s**2)
 
 

@@ -184,4 +184,4 @@ def mlp(
     layers: list[Layer] = []
     for n_in, n_out in pairwise(widths[:-1]):
         layers += [Dense(n_in, n_out, init), activation()]
-    return Network(*layers, Dense(*widths[-2:], lecun_normal), seeds=seeds, dtype=dtype)
+    return Network(*layers, Dense(widths[-2], widths[-1], lecun_normal), seeds=seeds, dtype=dtype)

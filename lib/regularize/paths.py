@@ -104,7 +104,10 @@ def _walk(x: Array, y: Array, smallest: float, l2: float) -> _Walk:
     """Knots, coefficients and events, from w = 0 at l1 = infinity downwards."""
     n, p = x.shape
     active = _ActiveSet(2.0 / n * (x.T @ y), _gram(x, l2), capacity=p if l2 > 0 else min(n, p))
-    lam, knots, coefs, events = np.inf, [], [], []
+    lam = np.inf
+    knots: list[float] = []
+    coefs: list[Array] = []
+    events: list[Event | None] = []
     while True:
         at, feature, sign = active.next_event(lam)
         event = Event(feature, sign != 0) if at > smallest else None
@@ -157,8 +160,8 @@ class _ActiveSet:
         """w_A = u - l1 d and r = e + l1 a, which hold until the active set changes."""
         k = len(self.features)
         right_sides = np.stack([self.c[self.features], self.signs[:k]], axis=1)
-        solution = dpotrs(self.factor[:k, :k], right_sides, lower=1)[0].T if k else np.zeros((2, 0))
-        self.u, self.d = solution
+        solution: Array = dpotrs(self.factor[:k, :k], right_sides, lower=1)[0].T if k else np.zeros((2, 0))
+        self.u, self.d = solution[0], solution[1]
         pull, self.a = solution @ self.rows[:k]
         self.e = self.c - pull
 

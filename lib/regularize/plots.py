@@ -72,7 +72,8 @@ def differences(ax: Axes, labels: Sequence[str], intervals: Sequence[Interval]) 
 
 def coefficient_paths(ax: Axes, lam: ArrayLike, coefs: ArrayLike, names: Sequence[str] = ()) -> Axes:
     """Coefficients ``(L, p)`` against lambda on a logarithmic axis, each named at its left end."""
-    lam = checks.positive("lam", checks.array("lam", lam, ndim=1))  # 0 has no place on this axis
+    lam = checks.array("lam", lam, ndim=1)
+    checks.positive("lam", lam)  # 0 has no place on this axis
     coefs = checks.array("coefs", coefs, ndim=2, shape=(len(lam), None))
     if len(names) not in (0, coefs.shape[1]):
         raise ValueError(f"names: expected one for each of {coefs.shape[1]} coefficients, got {len(names)}")
