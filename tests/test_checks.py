@@ -201,3 +201,32 @@ def test_the_error_shows_the_value_that_came(value):
     assert str(value) in str(caught.value)
     with pytest.raises(ValueError, match=re.escape(f"got {value} and 1 more")):
         checks.nonnegative("lam", [value, 0.0, value])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.5, 2.5])
+def test_a_number_lies_in_its_range(bad):
+    with refused("h", ValueError):
+        checks.number("h", bad, low=-1, high=2)
+    assert [checks.number("h", good, low=-1, high=2) for good in (-1, 0.5, np.float32(2))] == [-1, 0.5, 2]
+    assert isinstance(checks.number("h", np.float32(1)), float)
+
+
+@pytest.mark.parametrize("bad", [[1.0], "1", None, 1j])
+def test_a_number_is_one_number(bad):
+    for check in (checks.number, checks.positive_number):
+        with refused("h", TypeError):
+            check("h", bad)
+
+
+@pytest.mark.parametrize("bad", [0, -1.0, np.nan, np.inf])
+def test_a_positive_number_is_positive(bad):
+    with refused("h", ValueError):
+        checks.positive_number("h", bad)
+    assert checks.positive_number("h", 2) == 2.0
+
+
+@pytest.mark.parametrize("bad", ["relu", None, 3, dict])
+def test_a_function_can_be_called_and_is_no_class(bad):
+    with refused("f", TypeError):
+        checks.function("f", bad)
+    assert checks.function("f", abs) is abs

@@ -5,7 +5,7 @@ import pytest
 from test_checks import refused
 
 from regularize.activations import ReLU, Sigmoid, Tanh
-from regularize.layers import Dense, Layer, transpose
+from regularize.layers import Dense, Flatten, Layer, Reshape, transpose
 from regularize.network import Network
 from regularize.numerical import numerical_gradient, relative_error
 from regularize.streams import Streams
@@ -14,6 +14,8 @@ LEADS = [(), (3,), (2, 3)]
 LAYERS = {
     "Dense": lambda: Dense(4, 3),
     "Dense to one": lambda: Dense(4, 1),
+    "Reshape": lambda: Reshape(2, 2, 1),
+    "Flatten": Flatten,
     "ReLU": ReLU,
     "Tanh": Tanh,
     "Sigmoid": Sigmoid,
@@ -39,8 +41,9 @@ def law_gradients_are_those_of_finite_differences(make, lead):
     c = np.random.default_rng(3).standard_normal(layer.forward(x, True).shape)
 
     def objective():
-        return (c * layer.forward(x, True)).sum((-1, -2))
+        return (c * layer.forward(x, True)).reshape(*lead, -1).sum(-1)
 
+    layer.replay = True  # random layers: the same masks again
     objective()
     errors = [relative_error(layer.backward(c), numerical_gradient(objective, x, lead))]
     if net.theta.size:
@@ -61,6 +64,7 @@ def test_shared_inputs_are_inputs_that_every_member_has(make):
     nets = [Network(make(), seeds=seeds_of(lead)) for _ in range(2)]
     z, own = nets[0](x), nets[1](np.broadcast_to(x, lead + x.shape).copy())
     np.testing.assert_array_equal(np.broadcast_to(z, own.shape), own)
+    assert z.shape == own.shape
     g = np.random.default_rng(3).standard_normal(own.shape)
     np.testing.assert_array_equal(nets[0].backward(g), nets[1].backward(g))
     np.testing.assert_array_equal(nets[0].grad, nets[1].grad)
@@ -109,6 +113,44 @@ def test_a_layer_keeps_the_precision_of_its_network(make):
     net, x = Network(make(), dtype="float32"), inputs(()).astype(np.float32)
     z = net(x)
     assert z.dtype == net.backward(z).dtype == net.theta.dtype == np.float32
+
+
+def test_images_are_rows_in_reading_order_with_channels_last():
+    x = np.arange(2 * 12.0).reshape(2, 12)
+    layers = [Reshape(2, 3, 2), Flatten()]
+    net = Network(*layers, seeds=[0, 1, 2])
+    images = layers[0].forward(np.broadcast_to(x, (3, 2, 12)), False)
+    assert images.shape == (3, 2, 2, 3, 2)
+    np.testing.assert_array_equal(images[1, 1, 1, 2], [22, 23])
+    np.testing.assert_array_equal(net(x), np.broadcast_to(x, (3, 2, 12)))
+    assert layers[0].output_shape((12,)) == (2, 3, 2) == layers[0].output_shape(None)
+    assert layers[1].output_shape((2, 3, 2)) == (12,)
+    assert layers[1].output_shape(None) is None
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, -1), (2.0, 2), ("2",)])
+def test_a_shape_is_of_positive_integers(shape):
+    with refused("shape"):
+        Reshape(*shape)
+
+
+def test_a_reshape_keeps_the_number_of_values():
+    with refused("Reshape(2, 2)", ValueError):
+        Reshape(2, 2).output_shape((5,))
+    with refused("Dense"):
+        Dense(4, 3).output_shape((2, 2))
+
+
+@pytest.mark.parametrize(
+    ("h", "shape"), [(2.0, ()), ([1.0, 2.0, 3.0], (3, 1, 1)), ([[4.0], [5.0]], (2, 1, 1, 1))]
+)
+def test_a_hyper_parameter_is_spread_over_its_members(h, shape):
+    layer = Layer()
+    layer.lead = (2, 3)
+    spread = layer.per_member(h, np.zeros((2, 3, 5, 4), np.float32))
+    assert spread.shape == shape
+    assert spread.dtype == np.float32
+    np.testing.assert_array_equal(np.ravel(spread), np.ravel(h))
 
 
 def test_transpose_leaves_the_ensemble_axes_alone():

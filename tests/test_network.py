@@ -8,7 +8,7 @@ from test_checks import refused
 from test_layers import LEADS, seeds_of
 
 from regularize.activations import ReLU, Tanh
-from regularize.layers import Dense
+from regularize.layers import Dense, Layer, Reshape
 from regularize.network import Network, mlp
 
 
@@ -127,3 +127,143 @@ def test_an_activation_is_a_kind_of_layer(activation):
 def test_an_unknown_precision_is_refused(dtype):
     with refused("dtype", ValueError):
         mlp(4, 2, dtype=dtype)
+
+
+# -- layers with states, children, hyper-parameters, and masks ----------------------------------------------
+
+
+class Counter(Layer):
+    """Counts its training passes in a state, unless they are repeated; its share differs between members."""
+
+    states = {"count": (1, 2)}  # noqa: RUF012
+    hyperparameters = ("share",)
+
+    def __init__(self, share=0.0):
+        self.share = share
+
+    def initialize(self, network):
+        self.count[...] = 1
+
+    def forward(self, x, train):
+        if train and not self.replay:
+            self.count += 1
+        return x
+
+    def backward(self, g):
+        return g
+
+
+class Twice(Layer):
+    """Two layers inside one."""
+
+    def __init__(self, *children):
+        self.children = children
+
+    def forward(self, x, train):
+        for child in self.children:
+            x = child.forward(x, train)
+        return x
+
+    def backward(self, g):
+        for child in reversed(self.children):
+            g = child.backward(g)
+        return g
+
+
+@pytest.mark.parametrize("lead", LEADS)
+def test_states_are_views_into_one_array(lead):
+    counters = Counter(), Counter()
+    net = Network(counters[0], Dense(4, 3), counters[1], seeds=seeds_of(lead))
+    assert net.state.shape == (*lead, 4)
+    assert net.theta.shape == (*lead, 15)
+    assert (net.state == 1).all()
+    net(np.zeros((5, 4)), train=True)
+    net(np.zeros((5, 4)))
+    assert (net.state == 2).all()
+    net.state[..., 2:] = 7
+    assert (counters[1].count == 7).all()
+    assert (counters[0].count == 2).all()
+    assert counters[0].count.shape == (*lead, 1, 2)
+
+
+def test_a_replay_changes_nothing_and_ends_also_after_an_error():
+    inner = Counter()
+    net = Network(Dense(4, 4), Twice(inner, Dense(4, 3)))
+    net.layers[0].replay = True  # who brought a mask along keeps it
+    with net.replay():
+        assert all(layer.replay for layer in net.all_layers)
+        net(np.zeros((5, 4)), train=True)
+    assert (net.state == 1).all()
+    assert [layer.replay for layer in net.all_layers] == [True, False, False, False]
+    with pytest.raises(ZeroDivisionError), net.replay():
+        1 / 0  # noqa: B018
+    assert not inner.replay
+
+
+@pytest.mark.parametrize("lead", LEADS)
+def test_layers_inside_layers_are_part_of_the_network(lead):
+    first, inner, last = Dense(4, 5), Dense(5, 5), Dense(5, 3)
+    block = Twice(inner, ReLU())
+    net = Network(first, block, last, seeds=seeds_of(lead))
+    assert net.all_layers == (first, block, inner, block.children[1], last)
+    assert all(layer.lead == lead for layer in net.all_layers)
+    plain = Network(Dense(4, 5), Dense(5, 5), ReLU(), Dense(5, 3), seeds=seeds_of(lead))
+    np.testing.assert_array_equal(net.theta, plain.theta)
+    x = np.random.default_rng(0).standard_normal((6, 4))
+    np.testing.assert_array_equal(net(x), plain(x))
+    net.backward(net(x))
+    plain.backward(plain(x))
+    np.testing.assert_array_equal(net.grad, plain.grad)
+
+
+def test_parameters_are_listed_in_the_order_of_theta():
+    net = mlp(4, 3, 2, seeds=[0, 1])
+    assert [p.name for p in net.parameters] == ["W", "b", "W", "b"]
+    assert [p.penalized for p in net.parameters] == [True, False, True, False]
+    assert [p.layer for p in net.parameters] == [net.layers[0]] * 2 + [net.layers[2]] * 2
+    np.testing.assert_array_equal(
+        np.concatenate([p.value.reshape(2, -1) for p in net.parameters], axis=-1), net.theta
+    )
+    net.parameters[2].gradient[...] = 4
+    assert (net.layers[2].dW == 4).all()
+    assert (net.grad == 4).sum() == net.layers[2].dW.size
+
+
+class Filters(Layer):
+    shapes = {"K": (2, 2, 3, 5)}  # noqa: RUF012
+    penalized = ("K",)
+
+
+@pytest.mark.parametrize("lead", LEADS)
+def test_kernels_are_matrices_whose_columns_lead_into_units(lead):
+    net = Network(Dense(4, 3), Filters(), seeds=seeds_of(lead))
+    dense, filters = net.kernels()
+    assert dense.shape == (*lead, 4, 3)
+    assert filters.shape == (*lead, 12, 5)
+    filters[..., 2] = 9
+    assert (net.layers[1].K[..., 2] == 9).all()
+    assert (net.theta == 9).sum() == filters[..., 2].size
+
+
+def test_a_layer_belongs_to_one_network():
+    layer = Dense(4, 3)
+    first = Network(layer)
+    theta = first.theta.copy()
+    for again in (layer, Twice(layer)):
+        with refused("layers", ValueError):
+            Network(again)
+    np.testing.assert_array_equal(first.theta, theta)
+    with refused("layers", ValueError):
+        Network(Twice(inner := Dense(4, 4)), inner)
+
+
+@pytest.mark.parametrize("share", [[0.1, 0.2], np.zeros((4, 2, 3))])
+def test_hyper_parameters_of_layers_broadcast_to_the_members(share):
+    with refused("Counter.share", ValueError):
+        Network(Counter(share), Dense(4, 3), seeds=seeds_of((2, 3)))
+    Network(Counter(np.zeros((2, 1))), Dense(4, 3), seeds=seeds_of((2, 3)))
+
+
+def test_outputs_are_rows():
+    with refused("layers", ValueError):
+        Network(Dense(4, 4), Reshape(2, 2)).output_features(4)

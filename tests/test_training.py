@@ -283,6 +283,64 @@ def test_what_clip_leaves_is_what_the_optimizer_sees_and_constrain_has_the_last_
     assert np.abs(net.theta).max() == 0.1
 
 
+def test_the_gradient_is_the_one_that_was_asked_for():
+    net = mlp(4, 3)
+    start = net.theta.copy()
+
+    def ones(net, x, y, loss):
+        net.grad[...] = 1
+
+    fit(net, *data(), SGD(0.25), epochs=1, batch_size=12, gradient=ones)
+    np.testing.assert_allclose(net.theta, start - 0.25, rtol=1e-14)
+
+
+def test_decay_sees_the_weights_before_the_step_and_the_learning_rate_of_the_epoch():
+    net, seen = mlp(4, 3), []
+    start = net.theta.copy()
+    fit(
+        net, *data(), SGD(0.5), epochs=2, batch_size=12, schedule=lambda epoch: 1 / (epoch + 1),
+        decay=lambda n, rate: seen.append((n.theta.copy(), rate)),
+    )  # fmt: skip
+    np.testing.assert_array_equal(seen[0][0], start)
+    assert [rate for _, rate in seen] == [0.5, 0.25]
+
+
+def test_a_schedule_multiplies_the_learning_rate_of_each_epoch_and_is_over_with_training():
+    nets, (x, y) = [mlp(4, 3, seeds=[0, 1]) for _ in range(2)], data()
+    optimizer = SGD([0.5, 0.25])
+    fit(nets[0], x, y, optimizer, epochs=2, batch_size=5, schedule=lambda epoch: [1.0, 0.5][epoch])
+    np.testing.assert_array_equal(optimizer.learning_rate, [0.5, 0.25])
+    for rate in ([0.5, 0.25], [0.25, 0.125]):
+        fit(nets[1], x, y, SGD(rate), epochs=1, batch_size=5)
+    np.testing.assert_array_equal(nets[0].theta, nets[1].theta)
+
+
+def test_an_average_sees_every_step_and_has_the_last_word_before_stopping():
+    class Last:
+        count = 0
+
+        def update(self, net):
+            self.count += 1
+
+        def finish(self, net):
+            net.theta[...] = self.count
+
+    net = mlp(4, 3)
+    fit(net, *data(), SGD(), epochs=3, batch_size=5, average=Last())
+    assert (net.theta == 9).all()
+
+
+def test_a_replayed_pass_gives_the_gradient_of_the_same_function():
+    net, (x, y) = mlp(4, 5, 3, seeds=[0, 1]), data()
+    inputs = training.backpropagate(net, np.stack([x, x]), np.stack([y, y]), cross_entropy)
+    first = net.grad.copy()
+    with net.replay():
+        again = training.backpropagate(net, np.stack([x, x]), np.stack([y, y]), cross_entropy)
+    np.testing.assert_array_equal(net.grad, first)
+    np.testing.assert_array_equal(inputs, again)
+    assert inputs.shape == (2, *x.shape)
+
+
 def test_stopping_ends_training_after_its_epoch_and_may_change_the_weights():
     class AfterTwo:
         def update(self, net, epoch):
@@ -355,6 +413,20 @@ def test_diverged_members_are_named_and_the_others_are_trained():
     np.testing.assert_array_equal(net.theta[2], alone.theta)
     with pytest.raises(FloatingPointError, match=re.escape("(seeds [5])")):
         fit(mlp(4, 5, 3, seeds=5, dtype="float32"), x, y, SGD(50.0), **arguments)
+
+
+def test_diverged_members_may_be_kept_as_nan():
+    x, y = data()
+    arguments = {"epochs": 60, "batch_size": 4, "loss": squared_error}
+    net = mlp(4, 5, 3, seeds=[7, 8, 9])
+    fit(net, x, y, SGD([0.01, 50.0, 0.01]), diverged="keep", **arguments)
+    assert np.isnan(net.theta[1]).all()
+    alone = mlp(4, 5, 3, seeds=9)
+    fit(alone, x, y, SGD(0.01), **arguments)
+    np.testing.assert_array_equal(net.theta[2], alone.theta)
+    for score in evaluate(net, x, y, squared_error):
+        np.testing.assert_array_equal(np.isnan(score), [False, True, False])
+    assert np.isnan(predict(net, x)[1]).all()
 
 
 # -- what training reaches -----------------------------------------------------------------------------------
