@@ -264,6 +264,18 @@ def test_hyper_parameters_of_layers_broadcast_to_the_members(share):
     Network(Counter(np.zeros((2, 1))), Dense(4, 3), seeds=seeds_of((2, 3)))
 
 
+def test_outputs_are_counted():
+    net = mlp(4, 5, 3)
+    assert net.output_features(4) == 3
+    with refused("Dense"):
+        net.output_features(5)
+
+
+def test_everything_is_in_the_precision_of_the_network():
+    net = Network(Counter(), Dense(4, 3), dtype="float32")
+    assert {a.dtype for a in (net.theta, net.grad, net.state, net.penalized)} == {np.dtype(np.float32)}
+
+
 def test_outputs_are_rows():
     with refused("layers", ValueError):
         Network(Dense(4, 4), Reshape(2, 2)).output_features(4)

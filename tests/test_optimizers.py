@@ -139,3 +139,9 @@ def test_momentum_and_betas_lie_in_zero_to_one(bad):
         Adam(beta1=bad)
     with refused("beta2"):
         Adam(beta2=bad)
+
+
+def test_learning_rates_are_those_of_keras_if_not_given():
+    assert (SGD().learning_rate, SGD().momentum) == (0.01, 0.0)
+    adam = Adam()
+    assert (adam.learning_rate, adam.beta1, adam.beta2, adam.epsilon) == (0.001, 0.9, 0.999, 1e-7)

@@ -148,3 +148,22 @@ def test_within_asks_for_the_whole_interval():
     assert Interval(-0.1, 0.3, 20).within(0.41)
     assert not Interval(0.1, 0.3, 20).within(0.4 - 1e-9)
     assert not Interval(-0.1, 0.3, 20).within(0.2)
+
+
+def test_the_edges_of_the_rules():
+    assert not Interval(0.5, 0.5, 20).within(1.0)  # it touches 1
+    assert Interval(0.5, 0.5, 20).within(1.0 + 1e-9)
+    assert verdict(Interval(0.5, 0.1, 20)) == "higher"  # nothing is small unless it is said
+    for level in (0.0, 1.0):
+        with refused("level", ValueError):
+            interval(np.arange(5.0), level)
+    for values in (np.zeros((2, 5)), np.float64(3.0)):
+        with refused("values", ValueError):
+            interval(values)
+    with refused("b", ValueError):
+        paired_difference(np.zeros(10), np.zeros((2, 5)))
+
+
+def test_an_interval_of_float32_values_is_computed_in_float64():
+    values = np.float32(1e4) + np.arange(20, dtype=np.float32)
+    assert interval(values) == interval(values.astype(np.float64))

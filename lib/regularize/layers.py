@@ -56,9 +56,11 @@ class Layer:
         """Set the first values of parameters and states. Called once, by the network."""
 
     def forward(self, x: Array, train: bool) -> Array:
+        """The output for ``x``, in training or in evaluation mode."""
         raise NotImplementedError
 
     def backward(self, g: Array) -> Array:
+        """From dJ/d(output) of the last forward pass to dJ/d(input), filling the parameters' gradients."""
         raise NotImplementedError
 
     def per_member(self, h: ArrayLike, x: Array) -> Array:

@@ -98,8 +98,7 @@ class Network:
 
     def __call__(self, x: Array, train: bool = False) -> Array:
         """The forward pass. ``x``: ``(B, features)``, shared by all members, or ``lead + (B, features)``."""
-        if x.ndim < len(self.lead) + 2:
-            x = np.broadcast_to(x, self.lead + x.shape[-2:])
+        x = np.broadcast_to(x, self.lead + x.shape[-2:])
         for layer in self.layers:
             x = layer.forward(x, train)
         return x

@@ -36,6 +36,7 @@ class SGD:
         self.velocity: Array | None = None
 
     def step(self, theta: Array, grad: Array) -> None:
+        """One step, in place on ``theta``."""
         step = -per_member(self.learning_rate, theta) * grad
         if np.any(self.momentum):
             if self.velocity is None:
@@ -67,6 +68,7 @@ class Adam:
         self.t = 0
 
     def step(self, theta: Array, grad: Array) -> None:
+        """One step, in place on ``theta``."""
         if self.t == 0:
             self.m, self.v = np.zeros_like(theta), np.zeros_like(theta)
         self.t += 1
