@@ -230,3 +230,96 @@ def test_a_function_can_be_called_and_is_no_class(bad):
     with refused("f", TypeError):
         checks.function("f", bad)
     assert checks.function("f", abs) is abs
+
+
+MESSAGES = {
+    "text for numbers": (lambda: checks.array("x", "a"), "x: expected an array of numbers, got str of <U1"),
+    "ragged": (
+        lambda: checks.array("x", [[1], [1, 2]]),
+        "x: expected an array of numbers, got list of object",
+    ),
+    "axes": (lambda: checks.array("x", [1], ndim=2), "x: expected 2 axes, got shape (1,)"),
+    "few axes": (lambda: checks.array("x", [1], min_ndim=2), "x: expected at least 2 axes, got shape (1,)"),
+    "shape": (
+        lambda: checks.array("x", [[1]], shape=(None, 2)),
+        "x: expected shape (..., any, 2), got shape (1, 1)",
+    ),
+    "empty": (
+        lambda: checks.array("x", []),
+        "x: expected at least one value, got an empty array of shape (0,)",
+    ),
+    "NaN": (
+        lambda: checks.array("x", [1, 2, np.nan]),
+        "x: expected finite numbers, got 1 NaN or infinite value(s) out of 3",
+    ),
+    "negative": (lambda: checks.nonnegative("l", -1), "l: expected a finite number >= 0, got -1"),
+    "some": (
+        lambda: checks.nonnegative("l", [-2, 3, -1, -4]),
+        "l: expected a finite number >= 0, got -2 and 2 more",
+    ),
+    "zero": (lambda: checks.positive("l", 0), "l: expected a finite number > 0, got 0"),
+    "none": (lambda: checks.positive("l", []), "l: expected a finite number > 0, got an empty array"),
+    "kind": (lambda: checks.rate("p", "a"), "p: expected a rate in [0, 1), got str of <U1"),
+    "one": (lambda: checks.rate("p", 1), "p: expected a rate in [0, 1), got 1"),
+    "two": (lambda: checks.fraction("p", 2), "p: expected a fraction in [0, 1], got 2"),
+    "numbers": (lambda: checks.number("h", [1]), "h: expected one finite number, got an array of shape (1,)"),
+    "range": (lambda: checks.number("h", 3, low=1, high=2), "h: expected one number in [1, 2], got 3"),
+    "from": (lambda: checks.number("h", 3, high=2), "h: expected one number in [-inf, 2], got 3"),
+    "text": (lambda: checks.number("h", "a"), "h: expected one finite number, got str of <U1"),
+    "positives": (
+        lambda: checks.positive_number("h", [1, 2]),
+        "h: expected one number > 0, got an array of shape (2,)",
+    ),
+    "no integer": (lambda: checks.integer("n", 2.0), "n: expected an integer >= 1, got 2.0 (float)"),
+    "low": (lambda: checks.integer("n", 0), "n: expected an integer >= 1, got 0"),
+    "seeds": (
+        lambda: checks.seeds(1.5),
+        "seeds: expected a non-negative integer, or an array of them, got float of float64",
+    ),
+    "no seeds": (
+        lambda: checks.seeds(range(0)),
+        "seeds: expected a non-negative integer, or an array of them, got an empty array of shape (0,)",
+    ),
+    "below": (
+        lambda: checks.seeds([1, -2]),
+        "seeds: expected a non-negative integer, or an array of them, got -2",
+    ),
+    "above": (
+        lambda: checks.seeds(np.uint64(2**63)),
+        "seeds: expected seeds below 2**63, got 9223372036854775808",
+    ),
+    "unknown": (lambda: checks.choice("c", "zzz", ["aa", "b"]), "c: expected one of 'aa', 'b', got 'zzz'"),
+    "near": (
+        lambda: checks.choice("c", "lasso1", ["lasso", "lassos"]),
+        "c: expected one of 'lasso', 'lassos', got 'lasso1'; did you mean 'lasso'?",
+    ),
+    "function": (lambda: checks.function("f", "relu"), "f: expected a function, got 'relu'"),
+    "axes of members": (
+        lambda: checks.broadcasts("h", (2,), (3,)),
+        "h: expected a shape that broadcasts to the ensemble axes (3,), got shape (2,)",
+    ),
+    "labels": (lambda: checks.labels("y", [0.5], 3), "y: expected integer labels in 0..2, got dtype float64"),
+    "no labels": (
+        lambda: checks.labels("y", np.zeros(0, int), 3),
+        "y: expected integer labels in 0..2, got an empty array of shape (0,)",
+    ),
+    "label": (
+        lambda: checks.labels("y", [1, 3], 3),
+        "y: expected integer labels in 0..2, got labels from 1 to 3",
+    ),
+    "text labels": (lambda: checks.labels("y", "a", 3), "y: expected integer labels in 0..2, got str of <U1"),
+    "dtype": (lambda: checks.dtype("float16"), "dtype: expected float64 or float32, got 'float16'"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), MESSAGES.values(), ids=MESSAGES)
+def test_a_message_names_the_argument_and_says_what_was_expected_and_what_came(call, message):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call()
+    assert str(caught.value) == message
+
+
+def test_the_largest_seed_is_taken_and_types_are_those_promised():
+    assert checks.seeds(np.uint64(2**63 - 1)) == 2**63 - 1
+    assert checks.seeds(np.uint8(3)).dtype == checks.labels("y", np.uint8([1]), 2).dtype == np.int64
+    assert checks.seeds(range(3)).dtype == np.int64

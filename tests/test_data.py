@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import datasets
+from test_checks import refused
 
 from regularize.data import Dataset, load, one_hot, published_diabetes, split, standardize
 
@@ -439,3 +440,36 @@ def test_a_part_unpacks_to_inputs_and_targets():
     x, y = part
     assert x is part.x
     assert y is part.y
+
+
+def test_what_is_loaded():
+    """Called within a test: what runs while a test module is imported proves nothing about a later call."""
+    digits = load("digits")
+    assert (digits.name, digits.x.shape, digits.x.min(), digits.x.max()) == ("digits", (1797, 64), 0.0, 1.0)
+    assert digits.target_names == tuple("0123456789")
+    np.testing.assert_array_equal(16 * digits.x[0, :3], [0, 0, 5])
+    diabetes = load("diabetes")
+    assert (diabetes.name, diabetes.target_names, diabetes.x.shape) == ("diabetes", (), (442, 10))
+    for name in ("breast_cancer", "wine"):
+        assert load(name).name == name
+        assert load(name).x.max() > 100  # as they come: the caller standardizes
+    published = published_diabetes()
+    assert (published.name, published.target_names) == ("diabetes", ())
+    np.testing.assert_allclose(np.linalg.norm(published.x, axis=0), 1, rtol=1e-12)
+    pressure = published.x[:, published.feature_names.index("map")]
+    raw = diabetes.x[:, diabetes.feature_names.index("map")]
+    assert np.abs(pressure - raw / np.linalg.norm(raw)).max() < 1e-3
+
+
+def test_a_table_is_checked_column_by_column():
+    good = {
+        "x": np.zeros((3, 2)),
+        "y": np.zeros(3),
+        "feature_names": ("a", "b"),
+        "target_names": (),
+        "name": "t",
+    }
+    assert Dataset(**good).y.dtype == np.float64
+    for name, bad in {"x": np.zeros((2, 3, 2)), "y": [0.0, np.nan, 1.0]}.items():
+        with refused(name, ValueError):
+            Dataset(**{**good, name: bad})

@@ -684,3 +684,35 @@ def test_predict_needs_a_batch(bad):
 def test_evaluate_refuses_what_fit_refuses(name, x, y):
     with refused(name):
         evaluate(mlp(4, 3), x, y)
+
+
+def test_data_take_the_precision_of_the_network():
+    net, seen = mlp(4, 5, 3, dtype="float32"), []
+
+    def spy(net, x, y, loss):
+        seen.extend([x.dtype, y.dtype])
+
+    fit(net, X, Y, SGD(), epochs=1, batch_size=12, gradient=spy)
+    assert set(seen) == {np.dtype(np.float32)}
+    assert predict(net, X).dtype == np.float32
+
+
+def test_two_classes_have_an_accuracy_and_one_output_has_none():
+    x, y = data(classes=2)
+    scores = evaluate(mlp(4, 2), x, y)
+    assert scores.accuracy == (predict(mlp(4, 2), x).argmax(-1) == y.argmax(-1)).mean()
+    assert np.isnan(evaluate(mlp(4, 1), x, y[:, :1], squared_error).accuracy)
+
+
+def test_momentum_that_remembers_another_run_is_refused():
+    optimizer = SGD(0.1, momentum=0.5)
+    fit(mlp(4, 3), X, Y, optimizer, epochs=1, batch_size=4)
+    with refused("optimizer"):
+        fit(mlp(4, 3), X, Y, optimizer, epochs=1, batch_size=4)
+
+
+def test_labels_that_are_no_probabilities_are_described():
+    y = Y.copy()
+    y[0] *= 3
+    with pytest.raises(ValueError, match=re.escape("got entries from 0, row sums from 1 to 3")):
+        fit(mlp(4, 3), X, y, SGD(), epochs=1, batch_size=4)
