@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
+from test_checks import refused
 
 from regularize import linear
 from regularize.linear import LinearFit
@@ -505,3 +506,110 @@ def test_without_restart_fista_is_slower():
                 return k
 
     assert 2 * steps() < steps(restart=False)
+
+
+# --- every member its own, and every formula to the letter -------------------------------------------------
+
+
+def stacked(scales=(1.0, 10.0, 0.1)):
+    """Three problems of very different size, and the same one by one."""
+    pairs = [problem(seed) for seed in range(len(scales))]
+    x = np.stack([s * pair[0] for s, pair in zip(scales, pairs, strict=True)])
+    y = np.stack([s * pair[1] for s, pair in zip(scales, pairs, strict=True)])
+    return x, y
+
+
+def test_members_of_unequal_size_do_not_share_their_scale():
+    x, y = stacked()
+    fit = linear.ridge(x, y, np.full(3, 0.1))
+    for member in range(3):
+        own = linear.ridge(x[member], y[member], 0.1)
+        one = LinearFit(fit.coef[member], fit.intercept[member])
+        close(one.coef, own.coef)
+        for f in (linear.objective, linear.kkt_gap):
+            together = f(x, y, fit, 0.2, 0.1)[member]
+            assert together == pytest.approx(f(x[member], y[member], one, 0.2, 0.1), rel=1e-9)
+        assert linear.lambda_max(x, y)[member] == pytest.approx(linear.lambda_max(x[member], y[member]))
+        for intercept in (True, False):
+            for f in (linear.effective_degrees_of_freedom, linear.shrinkage_factors):
+                together, alone = (f(a, 0.1, intercept=intercept) for a in (x, x[member]))
+                close(together[member], alone)
+    close(linear.effective_degrees_of_freedom(x, 0.0), np.full(3, 6.0))
+    assert not np.allclose(
+        linear.effective_degrees_of_freedom(x[0], 0.1),
+        linear.effective_degrees_of_freedom(x[0], 0.1, intercept=False),
+    )
+
+
+def test_a_constant_column_of_one_member_is_centered_to_zero_and_the_others_keep_theirs():
+    x, y = stacked((1.0, 1.0, 1.0))
+    x[1, :, 2] = 0.1  # its mean is 0.1 only up to rounding
+    data = linear.centered(x, y)
+    assert not data.x[1, :, 2].any()
+    assert data.x[0, :, 2].any()
+    assert np.abs(data.x.mean(-2)).max() < 1e-14
+    assert linear.centered(x, y, intercept=False).x_mean.shape == (6,)
+
+
+def test_the_largest_curvature_is_the_largest_eigenvalue():
+    x, _ = problem()
+    largest = np.linalg.eigvalsh(2 / 40 * x.T @ x + 2 * 0.3 * np.eye(6))[-1]
+    assert linear._largest_curvature(x, 0.3) == pytest.approx(largest, rel=1e-12)
+    assert linear._largest_curvature(0 * x, 0.0) == 1.0
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_fista_is_its_formula(restart):
+    data = linear.centered(*problem())
+    x, y, l1 = data.x, data.y, 0.3
+    curvature = np.linalg.eigvalsh(2 / 40 * x.T @ x)[-1]
+    w, v, t = np.zeros(6), np.zeros(6), 1.0
+    for got in islice(linear.fista_steps(x, y, l1, restart=restart), 60):
+        z = v + 2 / 40 * x.T @ (y - x @ v) / curvature
+        new = np.sign(z) * np.maximum(np.abs(z) - l1 / curvature, 0)
+        t = 1.0 if restart and (v - new) @ (new - w) > 0 else t
+        after = 0.5 + np.sqrt(0.25 + t * t)
+        v, w, t = new + (t - 1) / after * (new - w), new, after
+        close(got, w, 1e-9)
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_without_l2_the_steps_are_those_of_the_lasso(steps):
+    data = linear.centered(*problem())
+    for default, zero in islice(
+        zip(steps(data.x, data.y, 0.2), steps(data.x, data.y, 0.2, 0.0), strict=True), 3
+    ):
+        np.testing.assert_array_equal(default, zero)
+    np.testing.assert_array_equal(
+        linear.gradient(data.x, data.y, np.ones(6)), linear.gradient(data.x, data.y, np.ones(6), 0.0)
+    )
+
+
+def test_data_of_any_type_become_float64():
+    x, y = problem()
+    fit = linear.least_squares(x, y)
+    x32 = x.astype(np.float32)
+    np.testing.assert_array_equal(fit.predict(x32), fit.predict(x32.astype(float)))
+    for f in (linear.shrinkage_factors, linear.effective_degrees_of_freedom):
+        np.testing.assert_array_equal(f(x32, 0.1), f(x32.astype(float), 0.1))
+
+
+def test_stacked_models_are_on_the_first_axis_if_nothing_else_is_said():
+    fits = [linear.ridge(*problem(), np.array([0.1, 0.2])) for _ in range(3)]
+    assert LinearFit.stack(fits).coef.shape == (3, 2, 6)
+    assert LinearFit.stack(fits, 1).coef.shape == (2, 3, 6)
+
+
+NAMED = {
+    "axis": lambda x, y: LinearFit.stack([linear.ridge(x, y, 0.1)], 0.5),
+    "y": lambda x, y: linear.objective(x, "y", linear.ridge(x, y, 0.1), 0.1),
+    "x": lambda x, y: linear.shrinkage_factors("x", 0.1),
+    "tol": lambda x, y: linear.ista(x, y, 0.1, tol=[0.1, 0.2]),
+    "fit.coef": lambda x, y: linear.kkt_gap(x, y, LinearFit(np.ones(5), np.zeros(())), 0.1),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_an_error_names_the_argument(name):
+    with refused(name):
+        NAMED[name](*problem())
