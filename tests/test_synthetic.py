@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regularize import synthetic
+from regularize.streams import Streams
 from regularize.synthetic import (
     add_noise_features,
     correlated_groups,
@@ -235,3 +236,24 @@ def test_seeds_must_be_whole_numbers(make, seeds):
 def test_what_else_is_refused(make, change, error, message):
     with pytest.raises(error, match=message):
         make(**(GOOD[make] | change))
+
+
+def test_what_seed_7_means_never_changes():
+    """Chapters print numbers made from these draws: the recipe is part of the book's results."""
+    x, y = synthetic.polynomial_problem(7, 3)
+    u = Streams(7, "data").uniform((3,)).astype(float)
+    e = Streams(7, "labels").normal((3,))
+    np.testing.assert_array_equal(x, 2 * u - 1)
+    np.testing.assert_array_equal(y, np.sin(3 * x) + 0.2 * e)
+
+    x, y, coef = synthetic.sparse_regression(7, 4, 3, 2, 0.5, correlation=0.6)
+    np.testing.assert_allclose(y, x @ coef + 0.5 * Streams(7, "labels").normal((4,)), rtol=1e-13)
+    assert set(np.abs(coef)) == {0.0, 3.0}
+    own = synthetic.sparse_regression(7, 4, 3, 2, 0.5)[0]  # without correlation: the features' own shares
+    np.testing.assert_allclose(x[:, 1], 0.6 * x[:, 0] + 0.8 * own[:, 1], rtol=1e-13)
+
+    x, y, coef = synthetic.correlated_groups(7, 4, groups=1, size=2, irrelevant=1)
+    normal = Streams(7, "data").normal((4, 4))
+    np.testing.assert_allclose(x[:, :2], normal[:, :1] + 0.1 * normal[:, 1:3], rtol=1e-13)
+    np.testing.assert_array_equal(x[:, 2], normal[:, 3])
+    np.testing.assert_allclose(y, x @ coef + 15 * Streams(7, "labels").normal((4,)), rtol=1e-12)
