@@ -24,6 +24,7 @@ ONLY_NAMED = re.compile(r'\brel="(?:canonical|alternate|license|author|me)"')
 # Each repair: pattern, replacement, how often (0: everywhere).
 REPAIRS = (
     (r'<summary aria-label="[^"]*">', "<summary>", 0),
+    (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Pages within">', 0),
     (r'(<button class="btn [^"]*search-button-field[^"]*"[^>]*?) aria-label="[^"]*"', r"\1", 0),
     (r'<div class="sidebar-primary-item"', r'\g<0> role="navigation" aria-label="Site"', 1),
     (r'<meta name="viewport" content="width=device-width, initial-scale=1.0" />', "", 1),

@@ -35,6 +35,7 @@ class ActivityPenalty(Layer):
     """
 
     hyperparameters = ("l1", "l2")
+    a: Array
 
     def __init__(self, l1: ArrayLike = 0.0, l2: ArrayLike = 0.0) -> None:
         self.l1, self.l2 = checks.nonnegative("l1", l1), checks.nonnegative("l2", l2)
@@ -54,7 +55,9 @@ class ActivityPenalty(Layer):
 
     @property
     def value(self) -> Array:
-        """The penalty of the last training batch, shape lead."""
+        """The penalty in the last training pass, shape lead. ValueError when there was none."""
+        if not hasattr(self, "a"):
+            raise ValueError("value: expected a training pass first, got none")
         a = self.a.reshape(*self.lead, self.a.shape[len(self.lead)], -1)
         l1, l2 = np.asarray(self.l1, a.dtype), np.asarray(self.l2, a.dtype)
-        return (l1 * np.abs(a).sum(-1) + l2 * (a * a).sum(-1)).mean(-1)
+        return l1 * np.abs(a).sum(-1).mean(-1) + l2 * (a * a).sum(-1).mean(-1)

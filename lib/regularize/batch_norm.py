@@ -1,8 +1,8 @@
 r"""Batch normalization: each feature is normalized by its mean and variance over the mini-batch.
 
 In training the batch's own statistics are used, so that an example's output depends on its neighbours; in
-evaluation moving averages of them, so that it does not. The names ``x_hat`` (normalized) and ``y = gamma
-x_hat + beta`` (the output) are those of ``regularize.norms``.
+evaluation moving averages of them, so that it does not. Names as in ``regularize.norms``: ``x_hat`` is
+normalized, ``y = gamma x_hat + beta`` the output.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class BatchNorm(Norm):
         momentum, epsilon       0.99, 1e-3                            0.1, 1e-5
         n = 1 in training       the output is beta                    ValueError
 
-    A Keras layer with ``trainable=False`` uses its moving statistics even in training, and leaves them; in
-    PyTorch freezing gamma and beta does neither. While ``replay`` is set, they stay as they are here, too.
+    A Keras layer with ``trainable=False`` uses its moving statistics even in training, and leaves them as
+    they are; freezing gamma and beta in PyTorch does neither. Here they stay only while ``replay`` is set.
 
     Parameters
     ----------
@@ -76,9 +76,122 @@ class BatchNorm(Norm):
         self.seen: list[tuple[int, Array, Array]] | None = None  # reestimate listens here
 
     def initialize(self, network: Network) -> None:
-        self.gamma[...] = 1
-        self.moving_variance[...] = 1
+        self.gamma[...] = self.moving_variance[...] = 1
 
     def forward(self, x: Array, train: bool) -> Array:
-        rows, epsilon = self.rows(x), self.per_member(self.epsilon, x)
-        ...
+        rows, self.train, self.slopes = self.rows(x), train, []
+        self.groups = self._groups(x.shape)
+        if train and self.convention == "pytorch" and rows.shape[-2] - self.groups[-1].start == 1:
+            raise ValueError("x: expected at least 2 values per feature in training (pytorch), got 1")
+        if self.seen is not None:
+            self.seen.append((rows.shape[-2], *moments(rows)))
+        x_hat = np.empty(rows.shape, rows.dtype)
+        for group in self.groups:
+            values = rows[..., group, :]
+            mean, variance = moments(values) if train else (self.moving_mean, self.moving_variance)
+            slope = 1 / np.sqrt(variance + self.per_member(self.epsilon, rows))
+            np.multiply(values - mean, slope, out=x_hat[..., group, :])
+            self.slopes.append(slope)
+            if train and not self.replay:
+                self._move(mean, variance, values.shape[-2])
+        return self.scale(x_hat).reshape(x.shape)
+
+    def backward(self, g: Array) -> Array:
+        g_hat = self.scale_backward(self.rows(g))
+        for group, slope in zip(self.groups, self.slopes, strict=True):
+            values = g_hat[..., group, :]
+            if self.train:
+                values[...] = standardize_backward(values, self.x_hat[..., group, :], slope, -2)
+            else:  # the moving statistics do not depend on x
+                values *= slope
+        return g_hat.reshape(g.shape)
+
+    def _groups(self, shape: tuple[int, ...]) -> list[slice]:
+        """The rows that share their statistics: all of them, or one ghost batch after the other."""
+        batch, *positions = shape[len(self.lead) : -1]
+        size, values = self.ghost or batch, int(np.prod(positions))
+        return [slice(i * values, (i + size) * values) for i in range(0, batch, size)]
+
+    def _move(self, mean: Array, variance: Array, n: int) -> None:
+        kept = self.per_member(self.momentum, mean)
+        if self.convention == "pytorch":
+            kept = 1 - kept
+        self.moving_mean[...] = kept * self.moving_mean + (1 - kept) * mean
+        self.moving_variance[...] = kept * self.moving_variance + (1 - kept) * self._corrected(variance, n)
+
+    def _corrected(self, variance: Array, n: int) -> Array:
+        """From the biased variance of n values to the one that the convention keeps for evaluation."""
+        return variance * (n / max(n - 1, 1)) if self.convention == "pytorch" else variance
+
+
+def moments(rows: Array) -> tuple[Array, Array]:
+    """The mean and the biased variance of each feature, ``lead + (1, features)``."""
+    mean = rows.mean(-2, keepdims=True)
+    return mean, rows.var(-2, keepdims=True, mean=mean)
+
+
+def reestimate(net: Network, x: ArrayLike, batch_size: int = 256) -> None:
+    """Set the moving statistics to the population statistics of ``x`` under the weights as they are.
+
+    For weights that no training pass has seen, such as averaged ones (Izmailov et al. 2018), and for
+    statistics that were collected under dropout, whose noise adds variance that evaluation does not have: the
+    variance shift (Li et al. 2019). The network runs in evaluation mode, so dropout is off.
+
+    One layer after the other, in the order of ``net.all_layers``: the later ones see what the earlier ones
+    make with their new statistics. So the result does not depend on ``batch_size`` (but for rounding), and
+    in convention "keras" evaluating x gives what training mode would give for the whole of x as one batch.
+    PyTorch's ``update_bn`` instead averages the statistics of mini-batches, in training mode, with dropout.
+
+    Parameters
+    ----------
+    x : ``(n, features)``, or with leading axes that broadcast to lead.
+    batch_size : how many examples pass at a time, to save memory.
+
+    Raises
+    ------
+    TypeError, ValueError : data or a batch size that ``regularize.training.predict`` refuses.
+    """
+    for norm in net.all_layers:
+        if isinstance(norm, BatchNorm):
+            norm.seen = []
+            try:
+                predict(net, x, batch_size)
+                parts = norm.seen
+            finally:
+                norm.seen = None
+            n = sum(size for size, _, _ in parts)
+            mean, variance = np.zeros((2, *norm.moving_mean.shape), net.dtype)
+            for size, part_mean, _ in parts:
+                mean += size / n * part_mean
+            for size, part_mean, part_variance in parts:  # within the parts, and between them
+                variance += size / n * (part_variance + (part_mean - mean) ** 2)
+            norm.moving_mean[...], norm.moving_variance[...] = mean, norm._corrected(variance, n)
+
+
+def fold(layer: Layer, norm: BatchNorm) -> tuple[Array, Array]:
+    """``W`` and ``b`` of a layer that does alone what ``layer``, then ``norm``, do in evaluation mode:
+
+        slope = gamma / sqrt(moving_variance + epsilon)
+        W <- W slope,    b <- (b - moving_mean) slope + beta
+
+    The layer is a ``Dense``, or a convolution: the last axis of its W and b are the norm's features. The
+    layers stay as they are; copy the arrays into the layer of a network without the norm.
+
+    Raises
+    ------
+    TypeError, ValueError : a layer without W and b, a norm that is no ``BatchNorm``, layers that are not in
+        a network yet, whose features differ, or of networks with other ensemble axes.
+    """
+    if not isinstance(norm, BatchNorm):
+        raise TypeError(f"norm: expected a BatchNorm, got {norm!r}")
+    weights, bias = getattr(layer, "W", None), getattr(layer, "b", None)
+    if weights is None or bias is None or not hasattr(norm, "gamma"):
+        raise TypeError(
+            f"layer: expected layers of a network, the first with W and b, got {layer!r}, {norm!r}"
+        )
+    if bias.shape != norm.gamma.shape:
+        raise ValueError(f"layer: expected biases of shape {norm.gamma.shape}, got {bias.shape}")
+    slope = norm.gamma / np.sqrt(norm.moving_variance + norm.per_member(norm.epsilon, norm.gamma))
+    inner = (1,) * (weights.ndim - slope.ndim)
+    spread = slope.reshape(*norm.lead, *inner, 1, norm.features)
+    return weights * spread, (bias - norm.moving_mean) * slope + norm.beta

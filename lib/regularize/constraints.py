@@ -5,11 +5,11 @@ Both act on the columns of the kernels: column j holds the weights that lead int
     MaxNorm    w_j <- w_j * min(1, limit / ||w_j||)        the nearest point of the ball
     UnitNorm   w_j <- w_j / ||w_j||                        the nearest point of the sphere
 
-Biases are free. A constraint sets a limit and no price: a unit inside the ball feels nothing.
+Biases are free. A constraint is a limit and has no price: a unit inside the ball feels nothing.
 
-Keras has both as ``kernel_constraint``. It divides by ``||w_j|| + 1e-7`` instead, so the norms come out smaller
-by a share of ``1e-7 / ||w_j||``, at each step and also inside the ball. Its ``axis=0`` gives the columns of a dense
-kernel; a convolution needs ``axis=[0, 1, 2]``.
+Keras has both as ``kernel_constraint``. It divides by ``||w_j|| + 1e-7``, so that the norms come out smaller
+by a share of ``1e-7 / ||w_j||``, at each step, and also inside the ball. Its ``axis=0`` means the columns of
+a dense kernel; a convolution needs ``axis=[0, 1, 2]``.
 """
 
 from __future__ import annotations

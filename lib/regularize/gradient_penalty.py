@@ -2,33 +2,34 @@ r"""A penalty on the gradient of the loss with respect to the inputs: small chan
 
     J + lam * (1/B) sum_i ||v_i||^2,        v_i = d loss_i / d x_i
 
-is double backpropagation (Drucker and Le Cun 1992). The penalty on the critic of a Wasserstein GAN (Gulrajani et
-al. 2017) is its relative, which asks for gradients of length 1 instead of 0.
+is double backpropagation (Drucker and Le Cun 1992). The penalty on the critic of a Wasserstein GAN
+(Gulrajani et al. 2017) is its relative; it asks for gradients of length 1 instead of 0.
 
-**Its gradient without second derivatives.** Backpropagation gives ``dJ/dx_i = v_i / B``, as J is a mean. Hold a
-direction c fixed: the change of J along c is ``sum_i c_i . dJ/dx_i``. Take the gradient of both sides:
+Its gradient needs no second derivatives. Backpropagation gives ``dJ/dx_i = v_i / B``, as J is a mean. Along
+fixed directions c_i, J changes by ``sum_i c_i . dJ/dx_i``. The gradient of that for theta is
 
-    sum_i c_i . d(dJ/dx_i)/dtheta = d/de  grad_theta J(x + e c)  at e = 0
+    sum_i c_i . d(dJ/dx_i)/dtheta  =  d/de grad_theta J(x + e c)  at e = 0.
 
-With ``c_i = v_i`` the left side is half the gradient of ``(1/B) sum_i ||v_i||^2``. So, by a central difference,
+With ``c_i = v_i`` the left side is half the gradient of ``(1/B) sum_i ||v_i||^2``. So a central difference
+gives
 
-    grad penalty = 2 lam d/de grad_theta J(x + e v) = (lam / e) (grad J(x + e v) - grad J(x - e v)) + O(e^2)
+    grad penalty  =  (lam / e) (grad_theta J(x + e v) - grad_theta J(x - e v)) + O(e^2):
 
-which is two more passes. Here e is such that the example with the longest v_i moves by a cube root of the
-machine precision, times the root mean square of x: the best bargain between the error of the formula and
-that of rounding. What remains is about 1e-9 of the penalty's gradient in float64, and 1e-3 in float32.
+two more passes. Here e moves the example with the longest v_i by h times the root mean square of x, where h
+is the cube root of the machine precision: the best bargain between the error of the formula and that of
+rounding. What remains on the digits is 2e-10 of the penalty's gradient in float64, and 1e-4 in float32.
 
-**ReLU.** The gradient jumps where a unit is switched, and a difference taken across a jump is no derivative. So the
-two extra passes keep every ReLU as it was at x. Other layers with kinks (max pooling, PReLU, SELU) are not held:
-now and then a batch brings an outlier with them; smooth activations or clipping help.
+ReLU: the gradient jumps where a unit is switched, and a difference across a jump is no derivative. So the
+two extra passes keep every ReLU and LeakyReLU as it was at x. Other layers with kinks (max pooling, PReLU,
+SELU) are not held: now and then a batch brings an outlier with them. Smooth activations or clipping help.
 
-**Noise.** A loss changes by ``v . n`` under small noise n on x. With noise of standard deviation s, ``s^2 ||v||^2`` is its
-mean squared change. For a linear model ``x W + b`` under squared error, with residuals ``r_i = y_i - x_i W - b``,
+Noise: small noise n on x changes a loss by ``v . n``. With standard deviation s, the mean squared change
+is ``s^2 ||v||^2``. For a linear model ``x W + b`` under squared error, with ``r_i = y_i - x_i W - b``,
 
-    (1/B) sum_i ||v_i||^2 = (4/B) sum_i ||W r_i||^2
+    (1/B) sum_i ||v_i||^2 = (4/B) sum_i ||W r_i||^2        (one output: 4 ||w||^2 times the squared error)
 
-With one output that is ``4 MSE ||w||^2``. Noise on the inputs adds ``s^2 ||w||^2`` to the mean squared error (Tikhonov
-regularization, Bishop 1995), so the penalty weighs as much as noise with ``s^2 = 4 lam MSE``, and fades with the error.
+and noise adds ``s^2 ||w||^2`` to the squared error (Tikhonov regularization, Bishop 1995). So the penalty
+weighs as much as noise with ``s^2 = 4 lam`` times the squared error: it fades as the error does.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regularize import checks
-from regularize.activations import ReLU
+from regularize.activations import LeakyReLU, ReLU
 from regularize.checks import Array
+from regularize.layers import Layer
 from regularize.losses import Loss
 from regularize.network import Network
 from regularize.penalties import per_member
@@ -102,10 +104,10 @@ def _step(x: Array, v: Array) -> Array:
 def _on_the_same_piece(net: Network) -> Iterator[None]:
     """Inside, every ReLU multiplies by the slopes of its last pass: forward is then what backward is."""
 
-    def slopes(layer: ReLU) -> Callable[[Array, bool], Array]:
+    def slopes(layer: Layer) -> Callable[[Array, bool], Array]:
         return lambda x, train: layer.backward(x)
 
-    layers = [layer for layer in net.all_layers if isinstance(layer, ReLU)]
+    layers = [layer for layer in net.all_layers if isinstance(layer, ReLU | LeakyReLU)]
     try:
         for layer in layers:
             vars(layer)["forward"] = slopes(layer)  # hides the method of the class

@@ -6,8 +6,17 @@ inputs that one output sums over, ``fan_out`` the number of outputs that one inp
     dense (n_in, n_out)                      fan_in = n_in                     fan_out = n_out
     convolution (height, width, in, out)     fan_in = height * width * in      fan_out = height * width * out
 
+A layer of variance v multiplies the mean square of its inputs by ``fan_in v``, and on the way back the mean
+square of gradients by ``fan_out v``. The activation behind it should undo that: ReLU halves both, so He's
+variance is ``2 / fan_in``; a leaky ReLU multiplies by ``(1 + slope^2) / 2``, tanh near 0 by 1.
+
+    before ReLU     before LeakyReLU                        before SELU     before tanh     the last layer
+    he_normal       scaled_normal(2 / (1 + slope**2))       lecun_normal    glorot_normal   lecun_normal
+
 The variances are those of Keras; Keras's ``he_normal``, ``lecun_normal`` and ``glorot_normal`` draw from a
-normal distribution that is cut off at two standard deviations, these from a whole one.
+normal distribution that is cut off at two standard deviations, these from a whole one. By default Keras
+starts its layers with ``glorot_uniform``; PyTorch's weights and biases are uniform within
+``+- 1 / sqrt(fan_in)``, a third of LeCun's variance and a sixth of He's.
 """
 
 from __future__ import annotations

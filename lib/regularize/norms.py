@@ -44,7 +44,7 @@ class Norm(Layer):
     Both have shape ``(1, features)`` and no penalty. Images are normalized as rows of their channels.
     """
 
-    hyperparameters = ("epsilon",)
+    hyperparameters: tuple[str, ...] = ("epsilon",)
     gamma: Array
     beta: Array
     dgamma: Array

@@ -30,7 +30,7 @@ class SAM:
 
     Parameters
     ----------
-    rho : the distance, a number or an array that broadcasts to lead. 0.05 is what the paper uses most.
+    rho : the distance, a number or an array that broadcasts to lead. Around 0.05 is usual.
 
     Raises
     ------

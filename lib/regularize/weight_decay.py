@@ -2,7 +2,7 @@ r"""Weight decay: each step shrinks the weights by a fixed share, beside the gra
 
     theta <- theta - learning_rate * decay * theta        on the weights; biases stay
 
-and then the optimizer's step on the gradient of the loss alone. This is *decoupled* weight decay (Loshchilov
+and then the optimizer's step on the gradient of the loss alone. This is decoupled weight decay (Loshchilov
 and Hutter 2019); with Adam it is AdamW. ``decay`` is a rate per step of the learning rate: without a
 gradient, t steps leave ``(1 - learning_rate * decay)^t`` of each weight.
 
