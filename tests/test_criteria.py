@@ -291,13 +291,15 @@ def test_the_noise_variance_is_unbiased(intercept):
     assert v.mean() == pytest.approx(4, abs=4 * v.std() / np.sqrt(4000))
 
 
-def law_a_duplicate_feature_counts_once():
+def law_features_that_add_nothing_do_not_count():
+    """A copy, and a constant beside the intercept."""
     x, y = problem()
-    assert noise_variance(np.c_[x, x], y) == pytest.approx(noise_variance(x, y), rel=1e-12)
+    for more in (x, np.ones(20)):
+        assert noise_variance(np.c_[x, more], y) == pytest.approx(noise_variance(x, y), rel=1e-12)
 
 
-def test_a_duplicate_feature_counts_once():
-    law_a_duplicate_feature_counts_once()
+def test_features_that_add_nothing_do_not_count():
+    law_features_that_add_nothing_do_not_count()
 
 
 @each_intercept
@@ -329,6 +331,12 @@ X, Y = problem()
 def test_bad_input_is_refused(criterion, name, change):
     with refused(name):
         criterion(**{"x": X, "y": Y, "lam": 1.0} | change)
+
+
+@pytest.mark.parametrize(("name", "x"), [("x", np.ones(20)), ("x", "x"), ("x", X * np.nan)])
+def test_bad_data_are_refused_for_the_lasso(name, x):
+    with refused(name):
+        lasso_information(x, Y, ridge(X, Y, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -418,7 +426,7 @@ BUGS = {
     ),
     "columns are counted, not their rank": here(
         "noise_variance", "np.linalg.matrix_rank(data.x)", "data.x.shape[-1]",
-        law_a_duplicate_feature_counts_once,
+        law_features_that_add_nothing_do_not_count,
     ),
     "BIC's price is 2": information("np.log(n)}", "2.0}", likelihood),
     "BIC's logarithm has base 10": information("np.log(n)}", "np.log10(n)}", likelihood),

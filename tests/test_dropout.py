@@ -12,7 +12,8 @@ from planting import Bug, check_noticed
 from test_checks import refused
 from test_layers import LEADS, WORST, inputs, law_gradients_are_those_of_finite_differences, seeds_of
 
-from regularize.activations import ReLU, Tanh
+from regularize.activations import SELU, ReLU, Tanh
+from regularize.batch_norm import BatchNorm
 from regularize.dropout import (
     SELU_FLOOR,
     AlphaDropout,
@@ -23,11 +24,13 @@ from regularize.dropout import (
     monte_carlo,
     uncertainty,
 )
+from regularize.initialization import lecun_normal
 from regularize.layers import Dense, Flatten, Layer, Reshape
 from regularize.losses import cross_entropy
 from regularize.network import Network
 from regularize.numerical import numerical_gradient, relative_error
 from regularize.optimizers import SGD, Adam
+from regularize.residual import Residual
 from regularize.streams import Streams
 from regularize.training import fit, predict
 
@@ -58,25 +61,6 @@ def ready(layer, **options):
 def data(n=24, features=6, classes=3):
     rng = np.random.default_rng(0)
     return rng.standard_normal((n, features)), np.eye(classes)[rng.integers(classes, size=n)]
-
-
-class Block(Layer):
-    """Layers inside a layer, as in a residual block."""
-
-    def __init__(self, *layers):
-        self.children = layers
-
-    def forward(self, x, train):
-        y = x
-        for layer in self.children:
-            y = layer.forward(y, train)
-        return x + y
-
-    def backward(self, g):
-        h = g
-        for layer in reversed(self.children):
-            h = layer.backward(h)
-        return g + h
 
 
 # -- the backward pass ---------------------------------------------------------------------------------------
@@ -178,7 +162,7 @@ def law_what_follows_draws_the_same_numbers_at_every_rate(make=Dropout):
     x, masks = data_for(make), []
     for rate in (0.0, 0.5):
         first, last = make(rate), Dropout(0.5)
-        Network(Block(first, last))
+        Network(Residual(first, last))
         last.forward(first.forward(x, True), True)
         masks.append(last.mask)
     np.testing.assert_array_equal(*masks)
@@ -404,20 +388,12 @@ def test_alpha_dropout_keeps_mean_zero_and_variance_one(rate):
     law_alpha_dropout_keeps_mean_zero_and_variance_one(rate)
 
 
-class Selu(Layer):
-    def forward(self, x, train):
-        return 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))
-
-
 def test_a_deep_selu_network_keeps_mean_zero_and_variance_one_with_alpha_dropout_only():
     def deep(make):
-        layers = [(Dense(200, 200, dropout_free_init), Selu(), make(0.1)) for _ in range(8)]
-        net = Network(*(layer for three in layers for layer in three), seeds=2)
+        blocks = [(Dense(200, 200, lecun_normal), SELU(), make(0.1)) for _ in range(8)]
+        net = Network(*(layer for block in blocks for layer in block), seeds=2)
         z = net(np.random.default_rng(0).standard_normal((200, 200)), train=True)
         return abs(z.mean()), abs(np.log(z.var()))
-
-    def dropout_free_init(stream, shape):
-        return stream.normal(shape) / np.sqrt(shape[0])
 
     mean, spread = deep(AlphaDropout)
     assert mean < 0.05
@@ -426,7 +402,7 @@ def test_a_deep_selu_network_keeps_mean_zero_and_variance_one_with_alpha_dropout
 
 
 def test_selu_tends_to_the_value_of_a_dropped_unit():
-    assert SELU_FLOOR == pytest.approx(Selu().forward(np.array(-50.0), False), rel=1e-15)
+    assert SELU_FLOOR == pytest.approx(SELU().forward(np.full((1, 1), -50.0), False).item(), rel=1e-15)
     layer = AlphaDropout(0.25)
     net = Network(layer)
     layer.mask, layer.replay = np.zeros((1, 1)), True
@@ -601,19 +577,20 @@ class Spy(Layer):
 
 
 def network(make=Dropout, rate=0.5, **options):
-    """With dropout in front, and inside a block."""
-    block = Block(Dense(6, 6), Tanh(), make(rate))
-    return Network(Dropout(rate), block, Spy(), Dense(6, 3), **options)
+    """With dropout in front, and inside a residual block."""
+    block = Residual(Dense(6, 6), Tanh(), make(rate))
+    return Network(Dropout(rate), block, BatchNorm(6), Spy(), Dense(6, 3), **options)
 
 
 def law_samples_are_passes_with_new_masks_and_nothing_else_random():
     """What they are made of: masks everywhere, also inside blocks; moving statistics stay."""
     net, x = network(seeds=[0, 1]), data()[0]
+    state = net.state.copy()
     samples = monte_carlo(net, x, 5)
     assert samples.shape == (5, 2, 24, 3)
     assert len(np.unique(samples, axis=0)) == 5
-    assert (net.state == 0).all()
-    inside = Network(Dropout(0.0), Block(Dense(6, 6), Dropout(0.5)), Dense(6, 3))
+    np.testing.assert_array_equal(net.state, state)
+    inside = Network(Dropout(0.0), Residual(Dense(6, 6), Dropout(0.5)), Dense(6, 3))
     assert (np.ptp(monte_carlo(inside, x, 3), axis=0) > 0).all()
     assert np.ptp(monte_carlo(network(rate=0.0), x, 3), axis=0).max() == 0
     np.testing.assert_array_equal(monte_carlo(network(rate=0.0), x, 1)[0], predict(network(rate=0.0), x))
@@ -662,7 +639,7 @@ def test_sampling_does_not_disturb_training():
 def law_a_network_is_left_as_it_was(blown=False):
     """Masks, switches and streams, after an error, too."""
     net, x = network(), data()[0]
-    first, inside, spy = net.layers[0], net.layers[1].children[2], net.layers[2]
+    first, inside, spy = net.layers[0], net.layers[1].children[2], net.layers[3]
     net(x, train=True)
     inside.replay = True
     kept = [vars(layer).copy() for layer in net.all_layers if isinstance(layer, RandomLayer)]

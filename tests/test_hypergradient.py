@@ -247,7 +247,7 @@ def test_a_member_adapts_as_if_alone(dtype, valid_lead):
 
 
 def law_nothing_but_lambda_is_touched(dtype="float32"):
-    """With lambda put back after each step, weights, statistics, masks, noise and gradient are those of L2."""
+    """With lambda put back after each step, weights, statistics, masks, noise, gradients are those of L2."""
     results = []
     for adapt in (False, True):
         net, (x, y) = noisy_net((2,), dtype), data()

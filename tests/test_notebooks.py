@@ -266,7 +266,8 @@ def test_chapter_belongs_to_its_source_and_is_executed(md):
 def test_contents_name_every_chapter_and_take_the_executed_ones():
     """A page with code is listed by its .ipynb (its .md has no outputs), a page without by its .md."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    listed = {entry["file"] for part in toc["parts"] for entry in part["chapters"]}
+    entries = [entry for part in toc["parts"] for entry in part["chapters"]]
+    listed = {each["file"] for entry in entries for each in [entry, *entry.get("sections", [])]}
     with_code = {f"chapters/{md.stem}.ipynb" for md in chapters(ROOT / "chapters")}
     prose = {f"chapters/{md.name}" for md in (ROOT / "chapters").glob("*.md")} - {
         name.replace(".ipynb", ".md") for name in with_code

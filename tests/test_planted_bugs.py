@@ -185,7 +185,7 @@ BUGS = {
         test_training.law_prediction_is_in_evaluation_mode,
     ),
     "labels that are no probabilities pass": Bug(
-        training, "_check_data", "loss is cross_entropy", "False",
+        training, "check_data", "loss is cross_entropy", "False",
         partial(test_training.law_a_refused_fit_changes_nothing, "y", {"y": 2 * test_training.Y}),
     ),
     # statistics

@@ -47,12 +47,13 @@ def law_a_grid_has_every_combination_once():
     assert grid(activation=["relu", "tanh"])["activation"].tolist() == ["relu", "tanh"]
 
 
-SPACE = {"lam": log_uniform(1e-4, 10), "rate": uniform(-1, 3), "width": one_of([8, 16, 64])}
+def space():
+    return {"lam": log_uniform(1e-4, 10), "rate": uniform(-1, 3), "width": one_of([8, 16, 64])}
 
 
 def law_draws_have_their_distributions():
     """Kolmogorov and Smirnov's test, and counts; 3000 trials."""
-    settings = draw(3000, 7, **SPACE)
+    settings = draw(3000, 7, **space())
     assert list(settings) == ["lam", "rate", "width"]
     log = (np.log10(settings["lam"]) + 4) / 5
     even = (settings["rate"] + 1) / 4
@@ -69,14 +70,14 @@ def law_draws_have_their_distributions():
 
 def law_draws_belong_to_their_seed_and_longer_searches_begin_with_shorter_ones():
     long, short, other, first = (
-        draw(30, 3, **SPACE),
-        draw(8, 3, **SPACE),
-        draw(8, 4, **SPACE),
-        draw(8, **SPACE),
+        draw(30, 3, **space()),
+        draw(8, 3, **space()),
+        draw(8, 4, **space()),
+        draw(8, **space()),
     )
-    for name in SPACE:
+    for name in long:
         np.testing.assert_array_equal(long[name][:8], short[name])
-        np.testing.assert_array_equal(first[name], draw(8, 0, **SPACE)[name])
+        np.testing.assert_array_equal(first[name], draw(8, 0, **space())[name])
     assert not np.isin(other["lam"], short["lam"]).any()
 
 
@@ -127,6 +128,8 @@ def test_over_seeds_the_mean_counts_and_one_that_diverges_counts_for_all():
         found = search(lambda settings, budget, s=shape: scores.reshape(s), {"lam": [1, 2, 3]}, 1)
         assert found.scores.tolist() == [3, 2.5, np.inf]
         assert found.best == 1
+    found = search(lambda settings, budget: np.full((3, 2), 0.1, np.float32), {"lam": [1, 2, 3]}, 1)
+    assert found.scores.dtype == np.float64
 
 
 def test_grid_and_random_search_spend_the_same():
@@ -199,6 +202,8 @@ def law_of_equal_trials_the_first_go_on():
     found = successive_halving(Counter(), {"loss": np.zeros(8)}, 1, eta=2)
     assert [rung.trials.tolist() for rung in found.rungs] == [list(range(8)), [0, 1, 2, 3], [0, 1], [0]]
     assert found.best == 0
+    many = successive_halving(Counter(), {"loss": np.zeros(200)}, 1, eta=2)
+    assert many.rungs[1].trials.tolist() == list(range(100))
     mixed = successive_halving(Counter(), {"loss": [2.0, 1.0, 1.0, 0.0, 1.0]}, 1, eta=2)
     assert [rung.trials.tolist() for rung in mixed.rungs] == [[0, 1, 2, 3, 4], [1, 3], [3]]
 

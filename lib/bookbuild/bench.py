@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from bookbuild import bench_methods
 from regularize.linear import ridge
 from regularize.network import mlp
 from regularize.optimizers import Adam
@@ -238,6 +239,9 @@ BENCHMARKS: dict[str, Program] = {
     "large": lambda: networks((64, 256, 256, 10), 128, 3.5, chunked=True),
     "lasso": lasso,
     "ridge": ridges,
+    "arms": bench_methods.arms,
+    "convolution": bench_methods.convolution,
+    "memory": bench_methods.memory,
 }
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def adaptive_penalty(x: ArrayLike, coef: ArrayLike, rate: ArrayLike) -> Any:
     ``rate`` is a number in [0, 1), or an array that broadcasts with the leading axes.
     """
     s = _root_mean_square(x)
-    coef = checks.array("coef", coef, shape=s.shape[-1:], dtype=np.float64)
+    coef = checks.array("coef", coef, shape=s.shape[-1:])
     return _lam(rate) * ((coef * s) ** 2).sum(-1)
 
 
@@ -68,8 +68,8 @@ def enumerated_loss(x: ArrayLike, y: ArrayLike, fit: LinearFit, rate: ArrayLike)
     A mask of k kept features has probability ``(1 - p)^k p^(d - k)``. Each mask serves all examples at once;
     with a mask of its own for each example the average is the same, for the loss is a mean over examples.
     """
-    x = checks.array("x", x, shape=(None, fit.coef.shape[-1]), dtype=np.float64)
-    y = checks.array("y", y, shape=x.shape[-2:-1], dtype=np.float64)
+    x = checks.array("x", x, shape=(None, fit.coef.shape[-1]))
+    y = checks.array("y", y, shape=x.shape[-2:-1])
     keep = 1 - np.asarray(checks.rate("rate", rate))[..., None]
     masks = all_masks(x.shape[-1])
     kept = masks.sum(-1)

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from regularize.checks import Array
 from regularize.losses import Loss, cross_entropy
 from regularize.network import Network
-from regularize.training import _check_data
+from regularize.training import check_data
 
 
 class Flow(NamedTuple):
@@ -62,7 +62,7 @@ def gradient_flow(net: Network, x: ArrayLike, y: ArrayLike, loss: Loss = cross_e
     ------
     TypeError, ValueError : data that ``fit`` refuses.
     """
-    x, y = _check_data(net, x, y, loss)
+    x, y = check_data(net, x, y, loss)
     net = deepcopy(net)
     with np.errstate(over="ignore", invalid="ignore"):  # members that diverged show as infinite or NaN
         activations = [np.broadcast_to(x, net.lead + x.shape[-2:])]

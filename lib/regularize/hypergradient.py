@@ -144,7 +144,7 @@ class AdaptiveL2:
 
     Attributes
     ----------
-    penalty : for ``fit``. lam : its strength now.
+    penalty : the penalty for ``fit``.
     hypergradient : ``-2 lam <g, w>`` of the last step: dL/dlog lam per unit of the learning rate, shape lead.
 
     Raises

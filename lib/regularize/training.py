@@ -107,7 +107,7 @@ def fit(
         probabilities; leading axes or hyper-parameters that do not broadcast to ``net.lead``.
     FloatingPointError : the weights became NaN or infinite: training diverged.
     """
-    x, y = _check_data(net, x, y, loss)
+    x, y = check_data(net, x, y, loss)
     _check_hyperparameters(net, optimizer, penalty, proximal)
     _check_seams(
         {"augment": augment, "gradient": gradient, "clip": clip, "decay": decay, "constrain": constrain,
@@ -166,7 +166,7 @@ def evaluate(net: Network, x: ArrayLike, y: ArrayLike, loss: Loss = cross_entrop
     largest output; with a single output there is no class, and the accuracy is NaN. So are both of a
     member that diverged.
     """
-    x, y = _check_data(net, x, y, loss)
+    x, y = check_data(net, x, y, loss)
     z = predict(net, x)
     with np.errstate(over="ignore", invalid="ignore"):
         value = loss(z, y)[0]
@@ -217,7 +217,8 @@ def _check_inputs(net: Network, x: ArrayLike) -> Array:
     return x if x.ndim == 2 else np.broadcast_to(x, net.lead + x.shape[-2:])
 
 
-def _check_data(net: Network, x: ArrayLike, y: ArrayLike, loss: Loss) -> tuple[Array, Array]:
+def check_data(net: Network, x: ArrayLike, y: ArrayLike, loss: Loss) -> tuple[Array, Array]:
+    """x and y as ``fit`` takes them, in the network's precision; or its errors."""
     x = _check_inputs(net, x)
     if not callable(loss):
         raise TypeError(f"loss: expected a function such as cross_entropy, got {loss!r}")
