@@ -633,7 +633,7 @@ BUGS = {
         GELU, "forward", "ndtr(x)", "expit(1.702 * x)", values("GELU")
     ),
     "GELU's tanh lacks the cube": Bug(
-        GELU, "forward", "0.044715 * self.near**3", "0.044715 * self.near", values("GELU(True)")
+        GELU, "forward", "(1 + 0.044715 * self.square)", "(1 + 0.044715)", values("GELU(True)")
     ),
     "GELU's tanh becomes a sigmoid of u": Bug(GELU, "forward", "2 * u", "u", values("GELU(True)")),
     "GELU's derivative is its gate": Bug(GELU, "backward", " + self.x * slope", "", gradients("GELU")),
@@ -641,7 +641,7 @@ BUGS = {
         GELU, "backward", " / math.sqrt(2 * math.pi)", "", gradients("GELU")
     ),
     "GELU's derivative lacks the cube": Bug(
-        GELU, "backward", "(1 + 3 * 0.044715 * square) * ", "", gradients("GELU(True)")
+        GELU, "backward", "(1 + 3 * 0.044715 * self.square) * ", "", gradients("GELU(True)")
     ),
     "GELU's powers overflow": Bug(GELU, "forward", "np.clip(x, -40, 40)", "x", overflow("GELU(True)")),
     "GELU's square overflows": Bug(GELU, "forward", "np.clip(x, -40, 40)", "x", overflow("GELU")),

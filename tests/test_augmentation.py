@@ -340,12 +340,25 @@ def test_each_kind_moves_what_its_name_says(make, wanted):
         assert 0.95 * limit <= np.abs(values).max() <= limit + 1e-12
 
 
-def test_arms_with_other_strengths_share_their_draws():
-    x, y = batch()
-    arms = [noise(), noise()]
-    for augment, stream in zip((Rotate(5, SHAPE), Affine(SHAPE, zoom=0.5, pixels=1)), arms, strict=True):
-        augment(x, y, stream)
-    np.testing.assert_array_equal(*(stream.uniform((5,)) for stream in arms))
+@pytest.mark.parametrize("augment", [Rotate(5, SHAPE), Affine(SHAPE, zoom=0.5, pixels=1), Shift(0, SHAPE)])
+def test_arms_with_other_strengths_share_their_draws(augment):
+    """Four numbers for each image, whatever is made of them."""
+    streams = noise(), noise()
+    augment(*batch(), streams[0])
+    streams[1].uniform((4, 20))
+    np.testing.assert_array_equal(*(stream.uniform((5,)) for stream in streams))
+
+
+@pytest.mark.parametrize("fill", [None, 0.75])
+def test_beyond_the_frame_lies_what_was_said_or_zero(fill):
+    images, given = np.ones((1, 8, 8, 3)), {} if fill is None else {"fill": fill}
+    for augment in (
+        Affine(SHAPE, pixels=(9, 9), **given),
+        Shift((9, 9), SHAPE, **given),
+        Rotate((45, 45), SHAPE, **given),
+        Zoom((0.5, 0.5), SHAPE, **given),
+    ):
+        assert (alike(augment, images)[0, 0, 0] == (fill or 0)).all()
 
 
 def test_many_images_are_augmented_in_pieces_that_do_not_show():
@@ -413,6 +426,24 @@ def law_a_hole_is_a_square_around_a_uniform_pixel(size, shape=(5, 7, 2)):
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 14])
 def test_a_hole_is_a_square_around_a_uniform_pixel(size):
     law_a_hole_is_a_square_around_a_uniform_pixel(size)
+
+
+def test_a_probability_of_zero_is_never():
+    """Not even where the uniform number is exactly 0."""
+
+    class Zeros(Streams):
+        def uniform(self, shape):
+            return np.zeros(self.lead + shape, np.float32)
+
+    x, y = batch()
+    np.testing.assert_array_equal(Flip("vertical", SHAPE, probability=0.0)(x, y, Zeros(0, "noise"))[0], x)
+
+
+def test_a_range_in_single_precision_is_drawn_from_in_double():
+    x, y = batch()
+    ends = np.float32(0.1), np.float32(0.3)
+    for a, b in ((ends, (float(ends[0]), float(ends[1]))), ((0, 1), (0.0, 1.0))):
+        np.testing.assert_array_equal(Brightness(a)(x, y, noise())[0], Brightness(b)(x, y, noise())[0])
 
 
 def test_each_image_has_its_own_hole():
@@ -659,7 +690,7 @@ def test_steps_are_functions(bad):
 @pytest.mark.parametrize(
     ("name", "x", "seeds"),
     [
-        ("x", np.zeros((4, 191)), 0),
+        ("x: expected images of shape (8, 8, 3), got rows of 191 values", np.zeros((4, 191)), 0),
         ("x", np.zeros(192), 0),
         ("x", np.full((4, 192), np.nan), 0),
         ("x", np.zeros((0, 192)), 0),
@@ -673,13 +704,10 @@ def test_rows_are_images_of_that_shape(name, x, seeds):
         Rotate(5, SHAPE)(x, np.zeros((4, 2)), noise(seeds))
 
 
-@every
-def test_strengths_broadcast_to_the_ensemble(make):
-    if make is EVERY["Cutout"]:
-        return
-    x, y = batch((2,))
-    with pytest.raises(ValueError, match="expected a shape that broadcasts"):
-        make(np.full(3, 0.5))(x, y, noise([0, 1]))
+@pytest.mark.parametrize("name", sorted(set(STRENGTHS) - {"size", "fill", "fill "}))
+def test_strengths_broadcast_to_the_ensemble(name):
+    with refused(name.strip(), ValueError):
+        STRENGTHS[name](np.ones(3) - 0.5 * (name != "pixels"))(*batch((2,)), noise([0, 1]))
 
 
 @pytest.mark.parametrize("bad", [None, 0, np.random.default_rng(0)])

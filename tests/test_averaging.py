@@ -87,6 +87,7 @@ def test_without_momentum_the_average_is_the_weights():
 def test_the_default_is_that_of_keras():
     assert EMA().momentum == 0.99
     assert (SWA(3).start, SWA(3).every) == (3, 1)
+    assert (SWA(3).steps, SWA(3).averaged) == (0, 0)
 
 
 def law_on_a_quadratic_an_ema_has_a_closed_form(momentum=0.75, steps=30):
@@ -366,7 +367,7 @@ def test_fit_calls_snapshots_that_are_still_empty():
     net = mlp(4, 3)
     for _ in range(2):  # and they count on from one run to the next
         fit(net, *data(), SGD(0.1), epochs=3, batch_size=5, watch=snapshots)
-    assert len(snapshots.taken) == 3
+    assert (snapshots.epochs, len(snapshots.taken)) == (6, 3)
     np.testing.assert_array_equal(snapshots.taken[-1].theta, net.theta)
 
 
@@ -460,7 +461,7 @@ def test_bad_snapshots_are_refused():
     with refused("snapshots", ValueError):
         ensemble_predict(net, Snapshots(3), x)
     other, _ = ensemble((3,))
-    with refused("snapshots", ValueError):
+    with pytest.raises(ValueError, match=r"snapshots: expected weights of shape \(3, 15\), got \(2, 15\)"):
         ensemble_predict(other, taken, x)
     with refused("snapshots", ValueError):
         ensemble_predict(net, [taken[0], Snapshot(taken[1].theta, np.zeros((2, 4)))], x)

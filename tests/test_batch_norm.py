@@ -1,5 +1,6 @@
 """Batch normalization: the batch's statistics in training, moving ones in evaluation, in two conventions."""
 
+import inspect
 from functools import partial
 
 import numpy as np
@@ -341,6 +342,11 @@ def test_reestimating_leaves_the_network_as_it_was_but_for_the_statistics():
     batch_norm.reestimate(Network(Dense(4, 3)), x)
 
 
+def test_as_many_examples_pass_at_a_time_as_in_prediction():
+    sizes = [inspect.signature(f).parameters["batch_size"].default for f in (batch_norm.reestimate, predict)]
+    assert sizes[0] == sizes[1]
+
+
 def test_a_single_example_has_no_variance():
     for convention in ("keras", "pytorch"):
         net, x = two_norms(convention=convention), data(features=4)[0]
@@ -424,7 +430,9 @@ def test_folding_refuses_what_does_not_belong_together():
     dense, norm, other = Dense(4, 6), BatchNorm(6), BatchNorm(5)
     Network(dense, norm, seeds=[0, 1])
     Network(other, seeds=[0, 1])
-    for wrong in (ReLU(), Dense(4, 6), None, BatchNorm(6)):
+    weights_alone, bias_alone = ReLU(), ReLU()
+    weights_alone.W, bias_alone.b = dense.W, dense.b
+    for wrong in (ReLU(), Dense(4, 6), None, BatchNorm(6), weights_alone, bias_alone):
         with refused("layer", TypeError):
             batch_norm.fold(wrong, norm)
     for wrong in (dense, None, Norm(6, 1.0)):

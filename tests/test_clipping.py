@@ -1,4 +1,4 @@
-"""Clipping: no step is longer than the limit allows, and a gradient within the limit keeps every bit."""
+"""Clipping: no gradient is larger than its limit, and one within the limit keeps every bit."""
 
 import numpy as np
 import pytest

@@ -73,6 +73,13 @@ def test_the_validation_loss_is_that_of_ridge():
     law_the_validation_loss_is_that_of_ridge()
 
 
+@pytest.mark.parametrize("function", [ridge_hypergradient, descend_ridge])
+def test_float32_is_computed_in_float64(function):
+    data = [a.astype(np.float32) for a in problem()]
+    for a, b in zip(function(*data, 1.0), function(*(a.astype(float) for a in data), 1.0), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def curve(data, rho):
     return ridge_hypergradient(*data, np.exp(rho))[0]
 
@@ -120,6 +127,8 @@ def test_descent_stops_when_told():
         slopes = [abs(ridge_hypergradient(*data, lam)[1]) / loss for lam, loss in zip(*found, strict=True)]
         assert slopes[-1] <= tol < min(slopes[:-1])
     assert descend_ridge(*data).lam[0] == 1
+    slow = descend_ridge(*problem(n=200, seed=2), np.full(6, 0.1))  # useless features' lambdas grow and grow
+    assert len(slow.lam) == 201
     x, y, x_val, _ = data
     at_once = descend_ridge(x, y, x_val, np.full(len(x_val), y.mean() + 1), 1e12)  # it predicts the mean
     assert len(at_once.lam) == 1
@@ -191,6 +200,16 @@ def test_the_hypergradient_is_that_of_the_loss_it_is_given():
     law_the_hypergradient_is_that_of_finite_differences_through_one_step((2,), 0.0, squared_error)
 
 
+def test_its_penalty_is_l2_and_remembers_the_weights():
+    w, mask = np.random.default_rng(0).standard_normal((2, 5)), np.array([1.0, 0, 1, 1, 0])
+    penalty = AdaptiveL2(*data(), lam=[0.1, 0.2]).penalty
+    np.testing.assert_array_equal(penalty.gradient(w), L2([0.1, 0.2]).gradient(w))
+    np.testing.assert_array_equal(penalty.weights, w)
+    np.testing.assert_array_equal(penalty.gradient(w, mask), L2([0.1, 0.2]).gradient(w, mask))
+    np.testing.assert_array_equal(penalty.weights, w * mask)
+    assert isinstance(penalty, L2)
+
+
 def law_lambda_follows_its_rule(lead=(2,), rate=0.3):
     net, (x, y), valid = mlp(4, 5, 3, seeds=seeds_of(lead)), data(), data(seed=1)
     net.theta += 0.3  # biases, too, are not 0
@@ -228,7 +247,10 @@ def law_a_member_adapts_as_if_alone(dtype="float64", valid_lead=()):
     def train(seeds, valid, lam, rate):
         net = Network(Dense(4, 6), BatchNorm(6), ReLU(), Dropout(0.5), Dense(6, 3), seeds=seeds, dtype=dtype)
         adaptive = AdaptiveL2(*valid, lam=lam, rate=rate)
+        given = adaptive.x
         fit(net, x, y, SGD(0.1, 0.5), epochs=3, batch_size=5, penalty=adaptive.penalty, constrain=adaptive)
+        assert adaptive.x.dtype == adaptive.y.dtype == dtype
+        assert adaptive.x is given or dtype == "float32"  # nothing is copied that need not be
         return net.theta, net.state, adaptive.lam, adaptive.hypergradient
 
     together = train(seeds_of(lead), valid, lam, rate)
@@ -357,8 +379,9 @@ R = dict(zip(("x", "y", "x_val", "y_val"), problem(), strict=True)) | {"lam": 1.
     ("name", "change"),
     [
         ("x", {"x": R["y"]}), ("x", {"x": R["x"] * np.nan}), ("x", {"x": R["x"][None]}), ("x", {"x": "x"}),
-        ("y", {"y": R["y"][:-1]}), ("y", {"y": R["x"]}), ("y", {"y": R["y"] * np.inf}),
+        ("y", {"y": R["y"][:-1]}), ("y", {"y": R["y"][None]}), ("y", {"y": R["y"] * np.inf}),
         ("x_val", {"x_val": R["x"][:, :-1]}), ("x_val", {"x_val": R["y"]}), ("x_val", {"x_val": None}),
+        ("x_val", {"x_val": R["x"][None]}), ("y_val", {"y_val": R["y"][None]}),
         ("y_val", {"y_val": R["y"][:-1]}), ("y_val", {"y_val": R["x"]}),
         ("lam", {"lam": 0.0}), ("lam", {"lam": -1.0}), ("lam", {"lam": np.nan}), ("lam", {"lam": np.ones(5)}),
         ("lam", {"lam": np.ones((2, 6))}), ("lam", {"lam": "1"}),

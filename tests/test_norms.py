@@ -1,4 +1,4 @@
-"""Layer and group normalization: mean beta, variance gamma^2 within each example, whatever its batch holds."""
+"""Layer and group normalization: mean beta and variance gamma^2 in each example, whatever its batch holds."""
 
 from functools import partial
 

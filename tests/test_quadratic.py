@@ -160,6 +160,11 @@ def test_what_x_does_not_span_stays_zero():
     assert model.coef[0] == pytest.approx(model.coef[5], rel=1e-12)
 
 
+def test_one_step_along_two_axes_one_of_them_empty():
+    model = early_stopped(np.diag([1.0, 0.0]), [1.0, 1.0], 0.25, 1, intercept=False)
+    np.testing.assert_allclose(model.coef, [0.25, 0.0], rtol=1e-15)  # eta 2 / n x'y
+
+
 def test_on_constant_features_nothing_is_learned():
     x, y = np.ones((5, 2)), np.arange(5.0)
     model = early_stopped(x, y, 0.3, [0, 9])
@@ -314,6 +319,13 @@ def test_the_risk_takes_settings_in_front():
         np.testing.assert_allclose(r[:, s], risk(f[:, s], x[s], signal, 0.1), rtol=1e-12)
 
 
+def test_the_same_shares_have_a_risk_on_each_data_set():
+    x, _ = data((3,))
+    np.testing.assert_allclose(
+        risk(np.full(5, 0.5), x, 1.0, 2.0), [risk(np.full(5, 0.5), part, 1.0, 2.0) for part in x], rtol=1e-14
+    )
+
+
 SMALL = 1e-4  # of the largest stable learning rate: nearly gradient flow
 
 
@@ -427,10 +439,14 @@ def test_bad_input_is_refused(name, call):
 
 def test_the_error_says_where_descent_begins_to_diverge():
     x = np.diag([2.0, 1.0])
-    with pytest.raises(ValueError, match=re.escape("expected less than 1 / max(h) = 0.5, got 0.75")):
-        stopping_factors(x, 0.75, 3, intercept=False)
+    for eta in (0.5, 0.75):
+        with pytest.raises(ValueError, match=re.escape(f"expected less than 1 / max(h) = 0.5, got {eta}")):
+            stopping_factors(x, eta, 3, intercept=False)
     with pytest.raises(ValueError, match=re.escape("whole numbers >= 0, got 2.5")):
         stopping_factors(x, 0.1, [1, 2.5], intercept=False)
+    shapes = "expected shapes that broadcast with (3,), got (2,) and (4, 1)"
+    with pytest.raises(ValueError, match=re.escape(shapes)):
+        stopping_factors(data((3,))[0], [0.1, 0.2], np.ones((4, 1)))
 
 
 def test_data_are_not_changed():

@@ -16,7 +16,7 @@ from test_layers import LEADS, inputs, law_gradients_are_those_of_finite_differe
 from regularize.activations import ReLU, Sigmoid, Tanh
 from regularize.batch_norm import BatchNorm
 from regularize.data import one_hot, standardize
-from regularize.dropout import Dropout
+from regularize.dropout import Dropout, monte_carlo
 from regularize.gradient_flow import gradient_flow
 from regularize.initialization import he_normal, lecun_normal
 from regularize.layers import Dense, Flatten, Layer, Reshape
@@ -573,3 +573,12 @@ BUGS = {
 @pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
 def test_a_planted_bug_is_noticed(bug, monkeypatch):
     check_noticed(bug, monkeypatch)
+
+
+def test_monte_carlo_samples_stochastic_depth_too():
+    net = Network(Residual(Dense(4, 4), drop_rate=0.5), seeds=[0, 1])
+    x = np.random.default_rng(0).standard_normal((6, 4))
+    samples = monte_carlo(net, x, 400)
+    assert samples.std(0).min() > 0
+    np.testing.assert_allclose(samples.mean(0), net(x), atol=5 * samples.std(0).max() / 20)
+    assert not net.layers[0].sampling

@@ -167,6 +167,7 @@ def test_a_kernel_of_zeros_stays_finite_and_can_leave():
     net, x = Network(layer, seeds=[0, 1]), inputs(())
     y = np.ones((5, 3))
     np.testing.assert_array_equal(net(x, train=True), np.zeros((2, 5, 3)))
+    assert (layer.sigma == 1).all()  # the gradient of a plain dense layer
     fit(net, x, y, SGD(0.1), epochs=20, batch_size=5, loss=squared_error)
     np.testing.assert_allclose(sigma(layer.W / layer.sigma), 1, rtol=1e-3)
 
@@ -301,6 +302,7 @@ def test_a_diverged_kernel_disturbs_no_other(iterations, bad):
     W = np.random.default_rng(0).standard_normal((2, 5, 4))
     spoilt = W.copy()
     spoilt[1, 0, 2] = bad
+    assert largest_singular_value(spoilt)[1] == 0
     P = constrained(SpectralNorm(0.5, iterations), spoilt, (2,))
     np.testing.assert_array_equal(P[0], constrained(SpectralNorm(0.5, iterations), W[0]))
     assert not np.isfinite(P[1]).all()

@@ -88,7 +88,8 @@ def test_nothing_draws_from_the_global_generator():
 
 def test_the_numbers_of_the_book_never_change():
     """Every stored result rests on these streams: this is the one snapshot, of each purpose's first draws."""
-    assert streams.PURPOSES == {"init": 1, "noise": 2, "order": 3, "data": 4, "labels": 5, "features": 6}
+    first = {"init": 1, "noise": 2, "order": 3, "data": 4, "labels": 5, "features": 6}
+    assert streams.PURPOSES == {**first, "folds": 7, "search": 8}
     generator = np.random.Generator(np.random.SFC64([7, 3]))
     np.testing.assert_array_equal(Streams(7, "order").permutation(9), generator.permutation(9))
 

@@ -21,6 +21,7 @@ from regularize.optimizers import SGD
 from regularize.paths import lasso_path
 from regularize.penalties import L2
 from regularize.statistics import interval
+from regularize.streams import Streams
 from regularize.training import evaluate, fit
 from regularize.validation import (
     Fold,
@@ -63,7 +64,7 @@ def test_every_example_is_validated_exactly_once(n, folds, seed, repeats):
     law_every_example_is_validated_exactly_once(n, min(n, folds), seed, repeats)
 
 
-def law_strata_are_dealt_evenly(labels=(0, 1, 0, 2, 0, 1, 0, 2, 0, 0, 2), folds=3, seed=0):
+def law_strata_are_dealt_evenly(labels=(0, 1, 0, 2, 0, 1, 0, 2, 0, 0, 2) * 4, folds=3, seed=0):
     """Counts of each label differ by at most one from fold to fold, and so do the sizes; and those of the
     labels are scikit-learn's."""
     labels = np.array(labels)
@@ -97,7 +98,7 @@ def law_folds_are_random_and_belong_to_their_seed():
 
     assert dealt(3) == dealt(3)
     assert dealt(3) != dealt(4)
-    assert dealt(0) == dealt(0, repeats=1)
+    assert dealt(0) == dealt(0, repeats=1) == [tuple(fold.validation) for fold in k_folds(40, 4)]
     assert len(set(dealt(3, repeats=3))) == 12  # no repeat is another one's copy
     assert dealt(3, repeats=3)[:4] == dealt(3)
     labels = np.arange(40) % 2
@@ -107,6 +108,14 @@ def law_folds_are_random_and_belong_to_their_seed():
 
 def test_folds_are_random_and_belong_to_their_seed():
     law_folds_are_random_and_belong_to_their_seed()
+
+
+def test_examples_are_dealt_in_the_order_of_the_shuffling():
+    """Equal labels, or none, must not reorder it: the outcome would depend on how a machine sorts."""
+    order = Streams(5, "folds").permutation(300)
+    for stratify in (None, np.full(300, 7)):
+        for k, fold in enumerate(k_folds(300, 7, 5, stratify=stratify)):
+            np.testing.assert_array_equal(fold.validation, np.sort(order[k::7]))
 
 
 def law_neighbors_meet_as_often_as_chance_has_it():
@@ -243,6 +252,7 @@ def test_networks_are_cross_validated_as_ensembles():
 
     scores = cross_validate(score, k_folds(30, 3))
     assert scores.shape == (3, 3, 2)
+    assert cross_validate(lambda train, valid: np.ones(2, np.float32), k_folds(4, 2)).dtype == np.float64
     assert best(scores).shape == one_standard_error(scores, lam).shape == (2,)
 
 
@@ -374,7 +384,7 @@ def test_nested_choices_are_made_member_by_member():
 
 
 def test_the_winners_score_flatters_and_the_nested_one_does_not():
-    """Fifty settings that guess: the chosen one seems better than chance, but is not (Varma and Simon 2006)."""
+    """Fifty settings that guess: the one chosen seems better than chance, and is not (Varma, Simon 2006)."""
     flattered, honest = [], []
     for seed in range(60):
         noise = np.random.default_rng(seed).standard_normal((40, 50)) ** 2
@@ -465,7 +475,7 @@ BUGS = {
         "stream.permutation(n)", "np.arange(n)", law_folds_are_random_and_belong_to_their_seed
     ),
     "every repeat is the same": deal(
-        "stream.permutation(n)", 'Streams(seed, "order").permutation(n)',
+        "stream.permutation(n)", 'Streams(seed, "folds").permutation(n)',
         law_folds_are_random_and_belong_to_their_seed,
     ),
     "labels are taken in the order before the shuffling": deal(

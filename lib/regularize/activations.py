@@ -14,10 +14,10 @@ Without them, layers in a row are one linear layer. What they do to a layer's va
     Sigmoid      1 / (1 + e^-x)                     (0, 1)            1/4            1/4
 
 Only the last two bring values into a range. ReLU does not: ``relu(2 x) = 2 relu(x)``. And only the sigmoid
-makes each gradient at least four times as small on its way back (see ``regularize.gradient_flow``).
+makes every gradient that passes it at least four times as small (see ``regularize.gradient_flow``).
 
 At x = 0 a kink has no derivative; the library takes what Keras (with TensorFlow) takes. PyTorch differs for
-SELU (1.7581) and PReLU (the slope). No x overflows, however large.
+SELU (1.7581) and PReLU (the slope). No power or exponential overflows, however large x is.
 """
 
 from __future__ import annotations
@@ -205,20 +205,20 @@ class GELU(Layer):
 
     def forward(self, x: Array, train: bool) -> Array:
         self.x = x
-        self.near = np.clip(x, -40, 40)  # powers of a large x overflow; Phi is 0 or 1 long before
+        near = np.clip(x, -40, 40)  # powers of a large x overflow; Phi is 0 or 1 long before
+        self.square = near * near
         if self.approximate:
-            u = math.sqrt(2 / math.pi) * (self.near + 0.044715 * self.near**3)
+            u = math.sqrt(2 / math.pi) * near * (1 + 0.044715 * self.square)
             self.gate = expit(2 * u)
         else:
             self.gate = ndtr(x)
         return x * self.gate
 
     def backward(self, g: Array) -> Array:
-        square = self.near * self.near
         if self.approximate:
-            slope = math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * square) * self.gate * (1 - self.gate)
+            slope = math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * self.square) * self.gate * (1 - self.gate)
         else:
-            slope = np.exp(-0.5 * square) / math.sqrt(2 * math.pi)
+            slope = np.exp(-0.5 * self.square) / math.sqrt(2 * math.pi)
         return g * (self.gate + self.x * slope)
 
 

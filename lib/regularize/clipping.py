@@ -1,4 +1,4 @@
-r"""Gradient clipping: a step is never longer than a limit, however steep the objective gets.
+r"""Gradient clipping: no gradient is larger than a limit, however steep the objective gets.
 
     ClipValue         g_i <- min(max(g_i, -limit), limit)          each entry; the direction changes
     ClipNorm          g_W <- g_W * min(1, limit / ||g_W||)         each parameter array (a W, a b)

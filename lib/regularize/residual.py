@@ -39,7 +39,8 @@ class Residual(Layer):
 
     In evaluation all branches work, and nothing is scaled. The paper drops a block for a whole batch at once,
     which saves its computation, leaves it as it is otherwise, and scales it by 1 - p in evaluation; here (as
-    with ``torchvision.ops.stochastic_depth(mode="row")``) each example has its own mask.
+    with ``torchvision.ops.stochastic_depth(mode="row")``) each example has its own mask. In the paper p grows
+    with depth: of L blocks the l-th has ``p = 0.5 l / L``.
 
     Parameters
     ----------
@@ -61,6 +62,8 @@ class Residual(Layer):
     hyperparameters = ("scale", "drop_rate")
     noise: Streams
     mask: Array | None = None
+    #: True while the block shall skip at random in evaluation mode, too (see ``regularize.dropout``).
+    sampling: bool = False
 
     def __init__(self, *layers: Layer, scale: ArrayLike = 1.0, drop_rate: ArrayLike = 0.0) -> None:
         if not layers:
@@ -90,7 +93,7 @@ class Residual(Layer):
 
     def forward(self, x: Array, train: bool) -> Array:
         self.factor = self.per_member(self.scale, x)
-        if train:
+        if train or self.sampling:
             self.factor = self.factor * self._kept(x)
         y = x
         for layer in self.children:

@@ -48,7 +48,7 @@ def draw(trials: int, seed: int = 0, **space: Draw) -> dict[str, Array]:
     The first trials of a longer search are those of a shorter one with the same seed and names.
     """
     trials, seed = checks.integer("trials", trials), checks.integer("seed", seed, low=0)
-    u = Streams(seed, "order").uniform((trials, len(space))).astype(np.float64)
+    u = Streams(seed, "search").uniform((trials, len(space))).astype(np.float64)
     return {name: checks.function(name, place)(u[:, j]) for j, (name, place) in enumerate(space.items())}
 
 

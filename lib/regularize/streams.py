@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from regularize import checks
 
 #: What a stream is for. The numbers are part of the book's results: never reuse or reorder them.
-PURPOSES = {"init": 1, "noise": 2, "order": 3, "data": 4, "labels": 5, "features": 6}
+PURPOSES = {"init": 1, "noise": 2, "order": 3, "data": 4, "labels": 5, "features": 6,
+            "folds": 7, "search": 8}  # fmt: skip
 
 
 class Streams:
@@ -24,7 +25,7 @@ class Streams:
     Parameters
     ----------
     seeds : a non-negative integer (lead = ()) or an array of them (lead = its shape).
-    purpose : "init", "noise", "order", "data", "labels" or "features".
+    purpose : "init", "noise", "order", "data", "labels", "features", "folds" or "search".
 
     Members with equal seeds receive equal numbers (drawn once, then copied).
     """

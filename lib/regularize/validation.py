@@ -66,7 +66,7 @@ def k_folds(
     if checks.integer("folds", folds, low=2) > n:
         raise ValueError(f"folds: expected at most {n}, the number of examples, got {folds}")
     labels = np.zeros(n) if stratify is None else checks.array("stratify", stratify, ndim=1, shape=(n,))
-    stream, result = Streams(checks.integer("seed", seed, low=0), "order"), []
+    stream, result = Streams(checks.integer("seed", seed, low=0), "folds"), []
     for _ in range(checks.integer("repeats", repeats)):
         order = stream.permutation(n)
         order = order[np.argsort(labels[order], kind="stable")]  # one label after the other, dealt like cards
