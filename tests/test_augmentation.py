@@ -671,6 +671,21 @@ def test_limits_are_two_numbers_in_order(make, bad):
         make(0.5, limits=bad)
 
 
+def law_a_whole_shift_is_the_affine_one_without_its_arithmetic(shape=(6, 5, 3), pixels=3, dtype="float64"):
+    x = np.random.default_rng(0).random((3, 20, int(np.prod(shape)))).astype(dtype)
+    ways = Shift(pixels, shape, fill=0.5), Affine(shape, pixels=pixels, fractional=False, fill=0.5)
+    moved, other = (way(x, x, Streams(range(3), "noise"))[0] for way in ways)
+    np.testing.assert_array_equal(moved, other)
+    assert moved.dtype == x.dtype
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (6, 5, 3)])
+@pytest.mark.parametrize("pixels", [0, 1, 7, (-2, 1), np.arange(3)])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_whole_shift_is_the_affine_one_without_its_arithmetic(shape, pixels, dtype):
+    law_a_whole_shift_is_the_affine_one_without_its_arithmetic(shape, pixels, dtype)
+
+
 @pytest.mark.parametrize("bad", ["diagonal", None, 1])
 def test_a_direction_is_horizontal_or_vertical(bad):
     with refused("direction", ValueError):
@@ -796,6 +811,8 @@ arrays = partial(law_a_strength_may_differ_between_members, EVERY["Affine"])
 horizontal = partial(law_a_flip_is_its_own_inverse_and_mirrors_the_right_axis, "horizontal", 2)
 hole = law_a_hole_is_a_square_around_a_uniform_pixel
 
+affine_shift = law_a_whole_shift_is_the_affine_one_without_its_arithmetic
+
 BUGS = {
     # affine resampling
     "images turn clockwise": Bug(
@@ -823,7 +840,17 @@ BUGS = {
     ),
     "images move along the diagonal only": Bug(
         Affine, "change", "draw(u[..., k, :], noise)", "draw(u[..., min(k, 2), :], noise)",
-        law_whole_shifts_are_exact_copies,
+        law_resampling_is_that_of_scipy,
+    ),
+    "whole shifts move along the diagonal only": Bug(
+        Shift, "change", "for k in (2, 3)", "for k in (2, 2)", law_whole_shifts_are_exact_copies
+    ),
+    "whole shifts go the other way": Bug(
+        Shift, "change", "reach - down", "reach + down", affine_shift
+    ),
+    "whole shifts draw other numbers": Bug(
+        Shift, "change", "u = noise.uniform((4, images.shape[-4]))", "u = noise.uniform((5, images.shape[-4]))[..., 1:, :]",
+        affine_shift
     ),
     "oblong images have the centre of square ones": Bug(
         Affine, "change", "columns = ((width", "columns = ((height", law_resampling_is_that_of_scipy

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 from scipy.special import cosdg, sindg
 
@@ -149,6 +150,21 @@ class Shift(Affine):
         self, pixels: ArrayLike, shape: tuple[int, ...], *, fractional: bool = False, fill: float = 0.0
     ) -> None:
         Affine.__init__(self, shape, pixels=pixels, fractional=fractional, fill=fill)
+
+    def change(self, images: Array, noise: Streams) -> Array:
+        if not self.pixels.whole:
+            return Affine.change(self, images, noise)
+        u = noise.uniform((4, images.shape[-4]))  # as many as Affine draws: the two stay paired
+        down, right = (self.pixels(u[..., k, :], noise).astype(int).ravel() for k in (2, 3))
+        reach, (height, width, _) = max(abs(down).max(), abs(right).max()), self.shape
+        framed = np.pad(
+            images.reshape(-1, *self.shape),
+            ((0, 0), (reach, reach), (reach, reach), (0, 0)),
+            constant_values=self.fill,
+        )
+        windows = sliding_window_view(framed, (height, width), axis=(1, 2))
+        new = windows[np.arange(len(framed)), reach - down, reach - right]  # copies: nothing to interpolate
+        return np.moveaxis(new, 1, -1).reshape(images.shape)
 
 
 class Rotate(Affine):
