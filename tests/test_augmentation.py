@@ -11,23 +11,18 @@ from scipy import ndimage, stats
 from sklearn.datasets import load_sample_image
 from test_checks import refused
 
-from regularize import augmentation
+from regularize import augmentation, geometry
 from regularize.augmentation import (
-    Affine,
     Augmentation,
     Brightness,
     Color,
     Compose,
     Contrast,
-    Cutout,
-    Flip,
     GaussianNoise,
     ImageAugmentation,
-    Rotate,
-    Shift,
     Sometimes,
-    Zoom,
 )
+from regularize.geometry import Affine, Cutout, Flip, Rotate, Shift, Zoom
 from regularize.network import mlp
 from regularize.optimizers import SGD
 from regularize.streams import Streams
@@ -849,8 +844,8 @@ BUGS = {
         Shift, "change", "reach - down", "reach + down", affine_shift
     ),
     "whole shifts draw other numbers": Bug(
-        Shift, "change", "u = noise.uniform((4, images.shape[-4]))", "u = noise.uniform((5, images.shape[-4]))[..., 1:, :]",
-        affine_shift
+        Shift, "change", "noise.uniform((4, images.shape[-4]))",
+        "noise.uniform((5, images.shape[-4]))[..., 1:, :]", affine_shift,
     ),
     "oblong images have the centre of square ones": Bug(
         Affine, "change", "columns = ((width", "columns = ((height", law_resampling_is_that_of_scipy
@@ -864,37 +859,37 @@ BUGS = {
         "u = noise.uniform((4, images.shape[-4])); u[:] = u[0]", alone,
     ),
     "all members have the strength of the first": Bug(
-        augmentation._Range, "__call__", "low + (high - low) * u",
+        augmentation.Range, "__call__", "low + (high - low) * u",
         "low.flat[0] + (high.flat[0] - low.flat[0]) * u", arrays,
     ),
     "the largest shift never comes": Bug(
-        augmentation._Range, "__call__", "(high - low + 1)", "(high - low)", law_whole_shifts_are_exact_copies
+        augmentation.Range, "__call__", "(high - low + 1)", "(high - low)", law_whole_shifts_are_exact_copies
     ),
     "shifts are cut off towards zero": Bug(
-        augmentation._Range, "__call__", "low + np.floor((high - low + 1) * u)",
+        augmentation.Range, "__call__", "low + np.floor((high - low + 1) * u)",
         "np.trunc(low - 0.5 + (high - low + 1) * u)", partial(law_whole_shifts_are_exact_copies, 2),
     ),
     "the frame repeats its border": Bug(
-        augmentation, "_bilinear", "np.clip(rows, -1, height, out=rows)",
+        geometry, "_bilinear", "np.clip(rows, -1, height, out=rows)",
         "np.clip(rows, 0, height - 1, out=rows)", law_resampling_is_that_of_scipy,
     ),
     "beyond the frame lies zero": Bug(
-        augmentation, "_bilinear", "width + 3, channels), fill,", "width + 3, channels), 0,",
+        geometry, "_bilinear", "width + 3, channels), fill,", "width + 3, channels), 0,",
         law_resampling_is_that_of_scipy,
     ),
     "images flow into their neighbours": Bug(
-        augmentation, "_bilinear", "np.clip(columns, -1, width", "np.clip(columns, -4, width",
+        geometry, "_bilinear", "np.clip(columns, -1, width", "np.clip(columns, -4, width",
         law_resampling_is_that_of_scipy,
     ),
     "rows and columns are weighted the wrong way round": Bug(
-        augmentation, "_bilinear", "down, right = rows[..., None], columns[..., None]",
+        geometry, "_bilinear", "down, right = rows[..., None], columns[..., None]",
         "right, down = rows[..., None], columns[..., None]", law_resampling_is_that_of_scipy,
     ),
     "the nearest pixel is copied": Bug(
-        augmentation, "_bilinear", "rows -= top", "rows[...] = 0", law_resampling_is_that_of_scipy
+        geometry, "_bilinear", "rows -= top", "rows[...] = 0", law_resampling_is_that_of_scipy
     ),
     "channels are taken for columns": Bug(
-        augmentation, "_bilinear", "pixels.take(at + channels)", "pixels.take(at + 1)",
+        geometry, "_bilinear", "pixels.take(at + channels)", "pixels.take(at + 1)",
         law_resampling_is_that_of_scipy,
     ),
     # flips
@@ -904,10 +899,10 @@ BUGS = {
     ),
     "flips swap colours": Bug(Flip, "change", "images[..., ::-1, :] if", "images[..., ::-1] if", horizontal),
     "flips happen with 1 - p": Bug(
-        augmentation, "_chosen", "<", ">=", partial(law_flips_have_their_probability, 0.125)
+        geometry, "chosen", "<", ">=", partial(law_flips_have_their_probability, 0.125)
     ),
     "the whole batch is flipped or not": Bug(
-        augmentation, "_chosen", "noise.uniform((count,))", "np.repeat(noise.uniform((1,)), count, -1)",
+        geometry, "chosen", "noise.uniform((count,))", "np.repeat(noise.uniform((1,)), count, -1)",
         law_flips_have_their_probability,
     ),
     # light and colour
@@ -967,21 +962,21 @@ BUGS = {
     ),
     # cutout
     "holes lie inside of the frame": Bug(
-        augmentation, "box", "noise.integers(size, (count,)) - extent // 2",
+        geometry, "box", "noise.integers(size, (count,)) - extent // 2",
         "noise.integers(size - extent + 1, (count,))", partial(hole, 3),
     ),
     "holes reach to both sides of the centre": Bug(
-        augmentation, "box", "start + extent", "start + 2 * extent", partial(hole, 2)
+        geometry, "box", "start + extent", "start + 2 * extent", partial(hole, 2)
     ),
     "an odd hole lacks its last pixel": Bug(
-        augmentation, "box", "start + extent", "start + extent // 2 * 2", partial(hole, 3)
+        geometry, "box", "start + extent", "start + extent // 2 * 2", partial(hole, 3)
     ),
-    "holes start at the random pixel": Bug(augmentation, "box", " - extent // 2", "", partial(hole, 3)),
+    "holes start at the random pixel": Bug(geometry, "box", " - extent // 2", "", partial(hole, 3)),
     "holes are bars": Bug(
-        augmentation, "box", "[..., :, None] & inside", "[..., :, None] | inside", partial(hole, 2)
+        geometry, "box", "[..., :, None] & inside", "[..., :, None] | inside", partial(hole, 2)
     ),
     "holes lie on the diagonal": Bug(
-        augmentation, "box", "return inside(shape[0], height)[..., :, None] & inside(shape[1], width)",
+        geometry, "box", "return inside(shape[0], height)[..., :, None] & inside(shape[1], width)",
         "a = inside(shape[0], height); return a[..., :, None] & a", partial(hole, 2, (5, 5, 2)),
     ),
     "holes are filled with 0": Bug(Cutout, "change", "self.fill", "0", partial(hole, 3)),
@@ -994,10 +989,10 @@ BUGS = {
         law_steps_follow_each_other,
     ),
     "targets of all examples change": Bug(
-        Sometimes, "transform", "np.where(chosen, new_y, y)", "new_y", law_some_examples_take_part
+        Sometimes, "transform", "np.where(taking_part, new_y, y)", "new_y", law_some_examples_take_part
     ),
     "the others take part": Bug(
-        Sometimes, "transform", "np.where(chosen, new_x, x)", "np.where(chosen, x, new_x)",
+        Sometimes, "transform", "np.where(taking_part, new_x, x)", "np.where(taking_part, x, new_x)",
         law_some_examples_take_part,
     ),
 }  # fmt: skip

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from regularize.activations import ReLU
-from regularize.augmentation import Shift
 from regularize.batch_norm import BatchNorm
 from regularize.convolution import Conv2D, MaxPool
 from regularize.dropout import Dropout
+from regularize.geometry import Shift
 from regularize.layers import Dense, Flatten, Layer, Reshape
 from regularize.network import Network
 from regularize.optimizers import Adam

@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
 from regularize import checks
-from regularize.augmentation import Augmentation, ImageAugmentation, box, per_member
+from regularize.augmentation import Augmentation, ImageAugmentation, per_member
 from regularize.checks import Array
+from regularize.geometry import box
 from regularize.streams import Streams
 from regularize.training import take
 
