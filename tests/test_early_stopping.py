@@ -463,6 +463,16 @@ def test_any_loss_may_be_monitored():
     assert EarlyStopping(x, y, Patience()).loss is cross_entropy
 
 
+@pytest.mark.parametrize("monitor", ["loss", "accuracy"])
+def test_members_may_have_validation_data_of_their_own(monitor):
+    x, y = data()
+    own = np.stack([x[:20], x[20:40]]), np.stack([y[:20], y[20:40]])
+    net = mlp(8, 3, seeds=[0, 1])
+    stopping = EarlyStopping(*own, Patience(9), monitor=monitor)
+    fit(net, x, y, SGD(0.1), epochs=2, batch_size=32, stopping=stopping)
+    np.testing.assert_array_equal(stopping.history[-1], getattr(evaluate(net, *own), monitor))
+
+
 def test_training_errors_are_only_computed_where_they_are_needed(monkeypatch):
     calls, (x, y) = [], data()
     monkeypatch.setattr(early_stopping, "evaluate", lambda *a: (calls.append(a), evaluate(*a))[1])

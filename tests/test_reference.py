@@ -1,9 +1,11 @@
 """The library's reference: complete, made from docstrings, and true to the signatures."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
 import re
+import unicodedata
 
 import pytest
 
@@ -82,3 +84,37 @@ def test_sections_become_lists_and_indented_lines_stay_as_they_are():
     at = rst.index(".. rubric:: Parameters")
     assert rst[at + 2 : at + 5] == ["x", "    rows,", r"    of \*any\* length."]
     assert rst[-3:] == ["", "ValueError", "    never."]
+
+
+def plain(name):
+    """A surname without accents, spaces, braces and case: "Le Cun" is "lecun", "Candès" is "candes"."""
+    letters = unicodedata.normalize("NFKD", re.sub(r"\\[^a-zA-Z]|\\[a-zA-Z]\s", "", name))
+    return "".join(letter for letter in letters if letter.isalpha()).lower()
+
+
+def cited(text):
+    """First author and year of "A, B and C (2019)", "A et al. 2016a", "A & B 2015; C 2000"."""
+    name = r"(?:[A-Z]\. )*(?:(?:Le|De|Van|von) )?[A-Z][^\W\d_]*(?:['’-][A-Z]?[^\W\d_]+)*"
+    people = rf"({name})(?:,? (?:and|&) {name}|, {name})*(?:,? et al\.?)?"
+    found = re.finditer(rf"{people},? \(?((?:19|20)\d\d)[a-z]?\b", text)
+    return {(plain(re.sub(r"[A-Z]\. ", "", m[1])), m[2]) for m in found}
+
+
+def entries(text):
+    """First author and year of each entry of a BibTeX file."""
+    for entry in re.split(r"(?m)^@", text)[1:]:
+        author = re.search(r"\bauthor\s*=\s*\{(.*?),", entry, re.DOTALL)
+        year = re.search(r"\byear\s*=\s*\{(\d{4})", entry)
+        if author and year:
+            yield plain(author[1]), year[1]
+
+
+def test_every_paper_that_a_docstring_cites_is_in_the_bibliography(root):
+    known = set(entries((root / "references.bib").read_text(encoding="utf-8")))
+    found = set()
+    for source in (root / "lib" / "regularize").glob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                found |= cited(" ".join((ast.get_docstring(node) or "").split()))
+    assert {("srivastava", "2014"), ("drucker", "1992")} <= found
+    assert not sorted(found - known)

@@ -68,7 +68,7 @@ def load(name: str) -> Dataset:
                      each column is centered and scaled to sum of squares 1 over *all* patients.
     "breast_cancer"  569 fine needle aspirates of breast masses, 30 measurements of the cell nuclei; 212
                      malignant (0), 357 benign (1): UCI's "Breast Cancer Wisconsin (Diagnostic)"
-                     (W. H. Wolberg, W. N. Street and O. L. Mangasarian, 1995).
+                     (W. H. Wolberg, W. N. Street and O. L. Mangasarian, 1993).
     "wine"           178 wines of one Italian region by three cultivators (59, 71, 48), 13 chemical
                      measurements: UCI's "Wine" (M. Forina et al., PARVUS, Genoa).
 
