@@ -12,6 +12,7 @@ from test_checks import refused
 
 from regularize import early_stopping
 from regularize.averaging import EMA
+from regularize.data import load, split
 from regularize.early_stopping import GL, PQ, UP, EarlyStopping, Patience, Rule, generalization_loss
 from regularize.keras_twin import cross_entropy_loss, from_keras, to_keras
 from regularize.layers import Dense, Layer
@@ -781,6 +782,17 @@ def prechelt(name):
 
 
 kept, alone = law_kept_weights_are_those_of_their_epoch, law_a_member_ends_as_if_trained_alone
+
+
+def test_training_data_may_be_a_part_of_a_split():
+    parts = split(load("wine"), 0, train=20, test=10)
+    stopping = EarlyStopping(*parts.test, PQ(1), training=parts.train)
+    assert len(stopping.training) == 2
+    for bad in (parts.train.x[0, 0], None, [parts.train.x]):
+        with refused("training", TypeError):
+            EarlyStopping(*parts.test, PQ(1), training=bad)
+
+
 BUGS = {
     "patience is one epoch too long": Bug(
         Patience, "decide", "self.waited >= self.patience", "self.waited > self.patience", patience

@@ -7,9 +7,11 @@ import pytest
 from test_checks import refused
 
 from regularize.activations import ReLU, Sigmoid, Tanh
+from regularize.dropout import Dropout
 from regularize.layers import Dense, Flatten, Layer, Reshape, transpose
 from regularize.network import Network
 from regularize.numerical import numerical_gradient, relative_error
+from regularize.residual import Residual
 from regularize.streams import Streams
 
 LEADS = [(), (3,), (2, 3)]
@@ -179,3 +181,13 @@ def test_the_contract_must_be_filled_in():
         Layer().forward(np.zeros((1, 1)), False)
     with pytest.raises(NotImplementedError):
         Layer().backward(np.zeros((1, 1)))
+
+
+def test_a_layer_shows_how_it_was_made():
+    assert repr(Dense(4, 3)) == "Dense(4, 3)"
+    assert repr(Reshape(2, 3, 1)) == "Reshape(2, 3, 1)"
+    assert [repr(layer) for layer in (ReLU(), Flatten())] == ["ReLU()", "Flatten()"]
+    assert repr(Dropout(0.25, scaling="standard")) == "Dropout(0.25, scaling='standard')"
+    assert repr(Residual(Dense(4, 4), scale=0.5)) == "Residual(Dense(4, 4), scale=0.5)"
+    net = Network(Dense(4, 3), Tanh(), seeds=[0, 1])
+    assert repr(net) == "Network(Dense(4, 3), Tanh()), lead (2,), 15 parameters"

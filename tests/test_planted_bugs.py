@@ -46,9 +46,9 @@ lasso = test_training.law_proximal_descent_reaches_the_lasso_with_exact_zeros
 minimum = partial(test_penalties.law_prox_minimizes_its_objective, 1.0, 0.5, 0.1, 0.7)
 overflow = test_losses.law_large_logits_neither_overflow_nor_vanish
 
-STEP = "            optimizer.step(net.theta, net.grad)\n"
-CLIP = "            if clip:\n                clip(net)\n"
-DECAY = "            if decay:\n                decay(net, optimizer.learning_rate)\n"
+STEP = "                optimizer.step(net.theta, net.grad)\n"
+CLIP = "                if clip:\n                    clip(net)\n"
+DECAY = "                if decay:\n                    decay(net, optimizer.learning_rate)\n"
 
 BUGS = {
     # activations and layers

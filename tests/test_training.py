@@ -716,3 +716,28 @@ def test_labels_that_are_no_probabilities_are_described():
     y[0] *= 3
     with pytest.raises(ValueError, match=re.escape("got entries from 0, row sums from 1 to 3")):
         fit(mlp(4, 3), X, y, SGD(), epochs=1, batch_size=4)
+
+
+def test_the_learning_rate_comes_back_also_after_an_error():
+    optimizer = SGD(0.5)
+
+    def interrupted(net):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(mlp(4, 3), X, Y, optimizer, epochs=2, batch_size=4, schedule=lambda e: 0.1, watch=interrupted)
+    assert optimizer.learning_rate == 0.5
+
+
+@pytest.mark.parametrize("name", training.EXAMPLES)
+def test_a_wrong_argument_is_answered_by_an_example(name):
+    for bad in (0.1, SGD):
+        with pytest.raises(TypeError, match=re.escape(f"such as {training.EXAMPLES[name]}, got")):
+            fit(mlp(4, 3), X, Y, SGD(), epochs=1, batch_size=4, **{name: bad})
+
+
+def test_labels_in_a_row_are_answered_by_what_to_write():
+    with pytest.raises(
+        ValueError, match=re.escape("y: expected shape (..., 12, 3), got shape (12,);")
+    ):
+        evaluate(mlp(4, 3), X, np.zeros(12, int))

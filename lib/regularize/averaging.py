@@ -171,6 +171,9 @@ def ensemble_predict(
 ) -> Array:
     """The mean of ``softmax(outputs)`` over snapshots: class probabilities ``lead + (n, k)``.
 
+    Unlike ``predict`` and ``monte_carlo``, these are probabilities and no logits: for ``cross_entropy`` take
+    their logarithm. The accuracy is ``(probabilities.argmax(-1) == y.argmax(-1)).mean(-1)``.
+
     Each member has the ensemble of its own snapshots. Huang et al. (2017) take the last few of them:
     ``snapshots.taken[-5:]``. The network is left as it was.
 

@@ -37,6 +37,10 @@ class BatchNorm(Norm):
         momentum, epsilon       0.99, 1e-3                            0.1, 1e-5
         n = 1 in training       the output is beta                    ValueError
 
+    After t training passes the starting values still weigh ``momentum^t``, at the default .99 more than half
+    after 65 passes: in short runs take momentum 0.9, or call ``reestimate(net, x)`` after ``fit``, or
+    evaluation may be far worse than training.
+
     A Keras layer with ``trainable=False`` uses its moving statistics even in training, and leaves them as
     they are; freezing gamma and beta in PyTorch does neither. Here they stay only while ``replay`` is set.
 

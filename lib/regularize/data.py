@@ -72,7 +72,7 @@ def load(name: str) -> Dataset:
     "wine"           178 wines of one Italian region by three cultivators (59, 71, 48), 13 chemical
                      measurements: UCI's "Wine" (M. Forina et al., PARVUS, Genoa).
 
-    Raises ValueError for any other name.
+    MNIST and Fashion-MNIST are in ``regularize.mnist``. Raises ValueError for any other name.
     """
     from sklearn import datasets
 
@@ -130,7 +130,8 @@ def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[Array, ...]:
 class Part:
     """One part of a split.
 
-    x : lead + (n, d). y : lead + (n, classes), one-hot, or lead + (n, 1) for a regression.
+    x : lead + (n, d). y : lead + (n, classes), one-hot, or lead + (n, 1) for a regression, of which linear
+    models take ``y[..., 0]``.
     labels : lead + (n,), the labels that y encodes, wrong ones included; None for a regression.
     index : lead + (n,), the rows of the data set; ``dataset.y[part.index]`` are the clean targets.
     """

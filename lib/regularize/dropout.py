@@ -198,7 +198,8 @@ def uncertainty(samples: Array) -> Uncertainty:
         entropy               H(q): how undecided the prediction is, for whatever reason
         mutual information    H(q) - mean of H(softmax(z)): how far the samples disagree
 
-    The last is 0 if all samples agree, and at most the entropy (Houlsby et al. 2011).
+    The last is 0 if all samples agree, and at most the entropy (Houlsby et al. 2011). The members of an
+    ensemble are samples, too: ``uncertainty(predict(net, x))`` for a network with lead (S,).
     """
     if np.ndim(samples) < 3:
         raise ValueError(f"samples: expected shape (samples, ..., n, k), got shape {np.shape(samples)}")

@@ -12,6 +12,7 @@ Epochs count from 0. A rule also reads recorded curves: ``GL(5).stop_epochs(curv
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
 from typing import Any, NamedTuple, Self
 
@@ -242,8 +243,10 @@ class EarlyStopping:
     """``fit(..., stopping=EarlyStopping(x, y, Patience(10)))``: what ``rule`` says, for each member.
 
     Members that have stopped keep the weights and moving statistics of their last epoch, or those of their
-    best one. As in Keras 3, the best are restored also where training ran to its end, and they replace what
-    an ``average`` has put there. Members that have stopped are trained on, unseen, until the last one stops.
+    best one. As in Keras 3, the best are restored also where training ran to its end. Either way they replace
+    what an ``average`` has put there: beside one, only members that never stopped, and without
+    ``restore_best_weights``, end with their average. Members that have stopped are trained on, unseen, until
+    the last one stops.
 
     Parameters
     ----------
@@ -279,16 +282,17 @@ class EarlyStopping:
         monitor: str = "loss",
         loss: Loss = cross_entropy,
         restore_best_weights: bool = False,
-        training: tuple[ArrayLike, ArrayLike] | None = None,
+        training: Iterable[ArrayLike] | None = None,
     ) -> None:
         self.x, self.y = checks.array("x", x, min_ndim=2), checks.array("y", y, min_ndim=2)
         if not isinstance(rule, Rule):
             raise TypeError(f"rule: expected an object such as Patience(10), got {rule!r}")
         self.rule, self.monitor = rule, checks.choice("monitor", monitor, MODES)
         self.loss, self.restore_best_weights = checks.function("loss", loss), restore_best_weights
-        if rule.needs_training and not (isinstance(training, tuple) and len(training) == 2):
+        pair = tuple(training) if isinstance(training, Iterable) else ()  # such as ``data.train``
+        if rule.needs_training and len(pair) != 2:
             raise TypeError(f"training: expected (x, y), got {type(training).__name__}")
-        self.training = training if rule.needs_training else None
+        self.training = pair if rule.needs_training else None
         self.history: list[Array] = []
         self.kept: Array | None = None  # members whose weights are kept, while training runs
 

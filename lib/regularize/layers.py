@@ -6,7 +6,8 @@ gradients of its own parameters and returns dJ/d(input).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import inspect
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -62,6 +63,19 @@ class Layer:
     def backward(self, g: Array) -> Array:
         """From dJ/d(output) of the last forward pass to dJ/d(input), filling the parameters' gradients."""
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """As it was made, without what is as usual: ``Dense(64, 10)``."""
+        shown = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value: Any = getattr(self, name, None)
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                shown += [repr(each) for each in (self.children or value)]
+            elif parameter.default is parameter.empty:
+                shown.append(repr(value))
+            elif not callable(value) and np.any(value != parameter.default):
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def per_member(self, h: ArrayLike, x: Array) -> Array:
         """A hyper-parameter of shape () or lead, shaped to multiply ``x: lead + (...)``, in x's precision."""

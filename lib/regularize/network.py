@@ -96,6 +96,11 @@ class Network:
             layer.lead = self.lead
             layer.initialize(self)
 
+    def __repr__(self) -> str:
+        """The layers, the ensemble axes, and how many parameters a member has."""
+        layers = ", ".join(map(repr, self.layers))
+        return f"Network({layers}), lead {self.lead}, {self.theta.shape[-1]} parameters"
+
     def __call__(self, x: Array, train: bool = False) -> Array:
         """The forward pass. ``x``: ``(B, features)``, shared by all members, or ``lead + (B, features)``."""
         x = np.broadcast_to(x, self.lead + x.shape[-2:])
@@ -146,7 +151,7 @@ class Network:
 def _all_layers(layers: tuple[Layer, ...]) -> Iterator[Layer]:
     for layer in layers:
         if not isinstance(layer, Layer):
-            raise TypeError(f"layers: expected Layer objects, got {layer!r}")
+            raise TypeError(f"layers: expected Layer objects, one by one and not in a list, got {layer!r}")
         yield layer
         yield from _all_layers(layer.children)
 
@@ -176,7 +181,9 @@ def mlp(
     ``squared_error``, predictions). Hidden layers start He-normal under ReLU, else LeCun-normal.
     """
     if len(widths) < 2:
-        raise ValueError(f"widths: expected at least an input and an output width, got {widths}")
+        raise ValueError(
+            f"widths: expected an input and an output width or more, as in mlp(64, 10), got {widths}"
+        )
     if not (isinstance(activation, type) and issubclass(activation, Layer)):
         raise TypeError(f"activation: expected a layer class such as ReLU or Tanh, got {activation!r}")
     init = he_normal if activation is ReLU else lecun_normal

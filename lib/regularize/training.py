@@ -82,18 +82,21 @@ def fit(
     optimizer : a fresh ``SGD`` or ``Adam``.
     epochs, batch_size : each epoch visits every example once, in an order of each member's own;
         the last batch of an epoch may be smaller.
-    augment : ``(x, y, noise) -> (x, y)``, applied to each batch.
+    augment : ``(x, y, noise) -> (x, y)``, applied to each batch; several: ``Compose``.
+    loss : ``(outputs, y) -> (value, gradient)``: ``cross_entropy`` or ``squared_error``.
     gradient : ``(net, x, y, loss)``, fills ``net.grad``: ``backpropagate``, or a method that takes another
         gradient (sharpness-aware minimization, a gradient penalty).
     penalty, proximal : add the penalty's gradient to the loss's, or take the penalty's proximal
         step after each update (exact for SGD; with Adam a shrinkage by the learning rate).
-    clip : changes ``net.grad`` in place, before the update.
+    clip : ``(net)``, changes ``net.grad`` in place, before the update.
     decay : ``(net, learning_rate)``, shrinks the weights beside the gradient step.
-    constrain : changes the weights in place, after the update.
-    average : follows the weights after each step.
+    constrain : ``(net)``, changes the weights in place, after the update. For two of them:
+        ``constrain=lambda net: (adaptive(net), max_norm(net))``.
+    average : an object that follows the weights after each step: ``EMA``, ``SWA``.
     schedule : ``epoch -> factor`` of the learning rate.
-    stopping : decides after each epoch whether to go on.
-    watch : what to note after each epoch.
+    stopping : an object that decides after each epoch whether to go on: ``EarlyStopping``. Members that it
+        gives other weights lose what ``average`` has put there.
+    watch : ``(net)``, what to note after each epoch.
     diverged : what to do when members end with NaN or infinite weights. "raise" an error, or "keep" them
         as NaN: a diverged run is a result, too, when learning rates are compared.
 
@@ -117,37 +120,40 @@ def fit(
     checks.choice("diverged", diverged, ("raise", "keep"))
     n, history, full_rate = x.shape[-2], [], optimizer.learning_rate
     batch_size = min(checks.integer("batch_size", batch_size), n)
-    for epoch in range(checks.integer("epochs", epochs, low=0)):
-        if schedule:
-            optimizer.learning_rate = full_rate * np.asarray(schedule(epoch))
-        order = net.order.permutation(n)
-        for start in range(0, n, batch_size):
-            rows = order[..., start : start + batch_size]
-            xb, yb = take(x, rows), take(y, rows)
-            if augment:
-                xb, yb = augment(xb, yb, net.noise)
-            gradient(net, xb, yb, loss)
-            if penalty and not proximal:
-                net.grad += penalty.gradient(net.theta, net.penalized)
-            if clip:
-                clip(net)
-            if decay:
-                decay(net, optimizer.learning_rate)
-            optimizer.step(net.theta, net.grad)
-            if penalty and proximal:
-                net.theta[...] = penalty.prox(net.theta, optimizer.learning_rate, net.penalized)
-            if constrain:
-                constrain(net)
-            if average:
-                average.update(net)
-        if watch:
-            history.append(watch(net))
-        if stopping and stopping.update(net, epoch):
-            break
-    for last in (average, stopping):
-        if last:
-            last.finish(net)
-    optimizer.learning_rate = full_rate
+    epochs = checks.integer("epochs", epochs, low=0)
+    try:
+        for epoch in range(epochs):
+            if schedule:
+                optimizer.learning_rate = full_rate * np.asarray(schedule(epoch))
+            order = net.order.permutation(n)
+            for start in range(0, n, batch_size):
+                rows = order[..., start : start + batch_size]
+                xb, yb = take(x, rows), take(y, rows)
+                if augment:
+                    xb, yb = augment(xb, yb, net.noise)
+                gradient(net, xb, yb, loss)
+                if penalty and not proximal:
+                    net.grad += penalty.gradient(net.theta, net.penalized)
+                if clip:
+                    clip(net)
+                if decay:
+                    decay(net, optimizer.learning_rate)
+                optimizer.step(net.theta, net.grad)
+                if penalty and proximal:
+                    net.theta[...] = penalty.prox(net.theta, optimizer.learning_rate, net.penalized)
+                if constrain:
+                    constrain(net)
+                if average:
+                    average.update(net)
+            if watch:
+                history.append(watch(net))
+            if stopping and stopping.update(net, epoch):
+                break
+        for last in (average, stopping):
+            if last:
+                last.finish(net)
+    finally:
+        optimizer.learning_rate = full_rate
     _check_finite(net, diverged)
     return history
 
@@ -223,6 +229,11 @@ def check_data(net: Network, x: ArrayLike, y: ArrayLike, loss: Loss) -> tuple[Ar
     if not callable(loss):
         raise TypeError(f"loss: expected a function such as cross_entropy, got {loss!r}")
     targets = (x.shape[-2], net.output_features(x.shape[-1]))
+    if np.ndim(y) == 1:
+        raise ValueError(
+            f"y: expected shape (..., {targets[0]}, {targets[1]}), got shape {np.shape(y)}; "
+            "for labels write one_hot(y, classes), for one number each y[:, None]"
+        )
     y = checks.array("y", y, min_ndim=2, shape=targets, dtype=net.dtype)
     checks.broadcasts("y's leading axes", y.shape[:-2], net.lead)
     if loss is cross_entropy and ((y < 0).any() or np.abs(y.sum(-1) - 1).max() > 1e-5):
@@ -248,13 +259,24 @@ def _check_hyperparameters(
                 checks.broadcasts(f"{type(owner).__name__}.{name}", np.shape(value), net.lead)
 
 
+#: What to write for each argument of ``fit`` that is a function or an object with methods.
+EXAMPLES = {
+    "augment": "Compose(Shift(1, (8, 8)))", "gradient": "SAM(0.05)", "clip": "ClipGlobalNorm(1.0)",
+    "decay": "WeightDecay(0.004)", "constrain": "MaxNorm(3.0)", "schedule": "cosine_cycles(10)",
+    "watch": "lambda net: evaluate(net, x, y)", "average": "EMA(0.99)",
+    "stopping": "EarlyStopping(x, y, Patience(10))",
+}  # fmt: skip
+
+
 def _check_seams(functions: dict[str, Any], objects: dict[str, Any]) -> None:
     for name, function in functions.items():
-        if function is not None or name == "gradient":
-            checks.function(name, function)
+        given = function is not None or name == "gradient"
+        if given and (isinstance(function, type) or not callable(function)):
+            raise TypeError(f"{name}: expected a function, such as {EXAMPLES[name]}, got {function!r}")
     for name, thing in objects.items():
-        if isinstance(thing, type) or not (thing is None or hasattr(thing, "update")):
-            raise TypeError(f"{name}: expected an object with update and finish, got {thing!r}")
+        fits = hasattr(thing, "update") and hasattr(thing, "finish")
+        if isinstance(thing, type) or not (thing is None or fits):
+            raise TypeError(f"{name}: expected an object such as {EXAMPLES[name]}, got {thing!r}")
 
 
 def _check_finite(net: Network, diverged: str) -> None:
