@@ -24,7 +24,9 @@ def root() -> Path:
 def keras():
     """Keras in float64: it computes its losses in one global precision, whatever the model's."""
     keras = pytest.importorskip("keras")
-    before = keras.config.floatx()
+    before, policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")  # that of layers without a dtype, once it was asked for
     yield keras
     keras.config.set_floatx(before)
+    keras.config.set_dtype_policy(policy)

@@ -27,6 +27,9 @@ class Both:
     def __init__(self, average):
         self.average, self.weights, self.averages = average, [], []
 
+    def begin(self):
+        self.average.begin()
+
     def update(self, net):
         self.average.update(net)
         self.weights.append(net.theta.copy())
@@ -558,6 +561,21 @@ def in_this_module(name, right, wrong, law):
     return Bug(test_averaging, name, right, wrong, law)
 
 
+@pytest.mark.parametrize("make", [lambda: EMA(0.9), lambda: SWA(2)])
+def test_an_interrupted_run_leaves_nothing_in_the_next(make):
+    def interrupted(net):
+        raise KeyboardInterrupt
+
+    x, y = np.random.default_rng(0).standard_normal((9, 4)), np.eye(3)[np.arange(9) % 3]
+    used, fresh, nets = make(), make(), []
+    with pytest.raises(KeyboardInterrupt):
+        fit(mlp(4, 5, 3), x, y, SGD(0.1), epochs=1, batch_size=3, average=used, watch=interrupted)
+    for average in (used, fresh):
+        nets.append(mlp(4, 3, seeds=1))
+        fit(nets[-1], x, y, SGD(0.1), epochs=3, batch_size=3, average=average)
+    np.testing.assert_array_equal(nets[0].theta, nets[1].theta)
+
+
 BUGS = {
     "the average starts at 0": Bug(EMA, "update", "net.theta.copy(), True", "0 * net.theta, True", ema),
     "the average is the weights themselves": Bug(EMA, "update", "net.theta.copy()", "net.theta", ema),
@@ -568,11 +586,10 @@ BUGS = {
         EMA, "update", "per_member(1 - self.momentum, self.theta) * net.theta", "net.theta", ema
     ),
     "the average is never put in place": Bug(
-        EMA, "finish", "net.theta[...], self.running = self.theta, False", "self.running = False", ema
+        EMA, "finish", "net.theta[...] = self.theta", "self.running = False", ema
     ),
     "an old average goes on": Bug(
-        EMA, "finish", "net.theta[...], self.running = self.theta, False", "net.theta[...] = self.theta",
-        anew("EMA"),
+        EMA, "begin", "self.running = False", "pass", anew("EMA")
     ),
     "the mean counts one too few": Bug(SWA, "update", "/ self.averaged", "/ (self.averaged - 1)", swa),
     "the mean counts one too many": Bug(SWA, "update", "/ self.averaged", "/ (self.averaged + 1)", swa),
@@ -582,7 +599,7 @@ BUGS = {
     "steps before the start are averaged": Bug(SWA, "update", "self.steps < self.start or ", "", swa),
     "the first is the weights themselves": Bug(SWA, "update", "net.theta.copy()", "net.theta", swa),
     "SWA is never put in place": Bug(SWA, "finish", "net.theta[...] = self.theta", "pass", swa),
-    "SWA counts on in the next run": Bug(SWA, "finish", "self.running = False", "pass", anew("SWA")),
+    "SWA counts on in the next run": Bug(SWA, "begin", "self.running = False", "pass", anew("SWA")),
     "SWA that never started is silent": Bug(
         SWA, "finish", "raise ValueError(", "return (",
         law_training_that_ends_before_swa_starts_is_an_error,

@@ -22,6 +22,7 @@ from regularize.losses import squared_error
 from regularize.network import Network
 from regularize.norms import Norm
 from regularize.optimizers import SGD
+from regularize.spectral import SpectralDense
 from regularize.training import fit, predict
 
 KEPT, EPS = 0.875, 2**-10  # numbers that float32 holds exactly
@@ -767,6 +768,14 @@ ghosts = partial(law_a_ghost_batch_is_a_batch, 9, 4)
 whole = partial(law_reestimated_evaluation_is_training_on_the_whole_data, 16)
 exact = law_reestimated_statistics_are_those_of_the_data
 folded = partial(law_a_folded_layer_does_the_work_of_both, (3,))
+
+
+def test_a_layer_that_does_not_multiply_by_its_weights_is_not_folded():
+    dense, norm = SpectralDense(4, 3), BatchNorm(3)
+    Network(dense, norm)
+    with refused("layer", TypeError):
+        batch_norm.fold(dense, norm)
+
 
 BUGS = {
     # training and evaluation

@@ -1,5 +1,8 @@
 """A network is one flat vector of parameters, seen through its layers."""
 
+import pickle
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -279,3 +282,20 @@ def test_everything_is_in_the_precision_of_the_network():
 def test_outputs_are_rows():
     with refused("layers", ValueError):
         Network(Dense(4, 4), Reshape(2, 2)).output_features(4)
+
+
+@pytest.mark.parametrize("copy", [deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_has_weights_of_its_own_and_can_be_trained(copy):
+    net = Network(Counter(), Dense(4, 3), Twice(Dense(3, 3)), seeds=[0, 1])
+    other = copy(net)
+    np.testing.assert_array_equal(other.theta, net.theta)
+    other.theta[...] = 0
+    other.state[...] = 5
+    assert not other.layers[1].W.any()
+    assert not other.layers[2].children[0].b.any()
+    assert (other.layers[0].count == 5).all()
+    assert net.theta.any()
+    assert (net.state == 1).all()
+    other.layers[1].dW[...] = 2
+    assert (other.parameters[0].gradient == 2).all()
+    assert (other.grad == 2).sum() == other.layers[1].dW.size

@@ -70,7 +70,7 @@ BUGS = {
         test_layers.test_backward_replaces_the_gradient_of_the_step_before,
     ),
     "biases are penalized": Bug(
-        Network, "__init__", "name in layer.penalized", "True", partial(biases, L2(0.1), False)
+        Network, "_make_views", "name in layer.penalized", "True", partial(biases, L2(0.1), False)
     ),
     # losses
     "the gradient is summed over the batch": Bug(

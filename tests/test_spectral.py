@@ -434,8 +434,8 @@ def test_200_steps_reach_the_weights_of_pytorch():
 def test_what_the_layer_of_keras_really_does(keras):
     """It overwrites the kernel by W / sigma before each pass, up or down, and is plain Dense otherwise."""
     net = mlp(8, 16, 3, seeds=5)
-    ours = net.layers[::2]
-    wrapped = [keras.layers.SpectralNormalization(keras.layers.Dense(a.n_out, dtype="float64")) for a in ours]
+    ours, spectral = net.layers[::2], keras.layers.SpectralNormalization
+    wrapped = [spectral(keras.layers.Dense(a.n_out, dtype="float64"), dtype="float64") for a in ours]
     model = keras.Sequential([keras.Input((8,)), wrapped[0], keras.layers.ReLU(), wrapped[1]])
     vectors = [layer.vector_u.numpy().copy() for layer in wrapped]
     for a, b in zip(ours, wrapped, strict=True):

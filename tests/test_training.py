@@ -234,6 +234,9 @@ def logged(log, base, **methods):
 
 
 class Never:
+    def begin(self):
+        pass
+
     def update(self, net, epoch=None):
         return False
 
@@ -317,7 +320,10 @@ def test_a_schedule_multiplies_the_learning_rate_of_each_epoch_and_is_over_with_
 
 def test_an_average_sees_every_step_and_has_the_last_word_before_stopping():
     class Last:
-        count = 0
+        count = 7
+
+        def begin(self):
+            self.count = 0
 
         def update(self, net):
             self.count += 1
@@ -737,7 +743,5 @@ def test_a_wrong_argument_is_answered_by_an_example(name):
 
 
 def test_labels_in_a_row_are_answered_by_what_to_write():
-    with pytest.raises(
-        ValueError, match=re.escape("y: expected shape (..., 12, 3), got shape (12,);")
-    ):
+    with pytest.raises(ValueError, match=re.escape("y: expected shape (..., 12, 3), got shape (12,);")):
         evaluate(mlp(4, 3), X, np.zeros(12, int))

@@ -60,6 +60,10 @@ class EMA:
         self.momentum = checks.rate("momentum", momentum)
         self.running = False
 
+    def begin(self) -> None:
+        """Forget the run before, also one that was interrupted."""
+        self.running = False
+
     def update(self, net: Network) -> None:
         """Take in the weights after a step."""
         if not self.running:
@@ -70,9 +74,9 @@ class EMA:
         self.theta += per_member(1 - self.momentum, self.theta) * net.theta
 
     def finish(self, net: Network) -> None:
-        """Put the average in the place of the weights. The next run begins a new one."""
+        """Put the average in the place of the weights."""
         if self.running:
-            net.theta[...], self.running = self.theta, False
+            net.theta[...] = self.theta
 
 
 class SWA:
@@ -106,6 +110,10 @@ class SWA:
         self.steps = self.averaged = 0
         self.running = False
 
+    def begin(self) -> None:
+        """Forget the run before, also one that was interrupted."""
+        self.running = False
+
     def update(self, net: Network) -> None:
         """Take in the weights after a step, if it is one of those."""
         if not self.running:
@@ -120,10 +128,9 @@ class SWA:
             self.theta += (net.theta - self.theta) / self.averaged
 
     def finish(self, net: Network) -> None:
-        """Put the average in the place of the weights. The next run begins a new one."""
+        """Put the average in the place of the weights."""
         if not self.running:
             return
-        self.running = False
         if not self.averaged:
             raise ValueError(f"start: expected at most the {self.steps} steps of training, got {self.start}")
         net.theta[...] = self.theta

@@ -188,6 +188,8 @@ def fold(layer: Layer, norm: BatchNorm) -> tuple[Array, Array]:
     """
     if not isinstance(norm, BatchNorm):
         raise TypeError(f"norm: expected a BatchNorm, got {norm!r}")
+    if getattr(layer, "states", None):  # SpectralDense multiplies by another matrix than its W
+        raise TypeError(f"layer: expected one that multiplies by its W, got {layer!r}")
     weights, bias = getattr(layer, "W", None), getattr(layer, "b", None)
     if weights is None or bias is None or not hasattr(norm, "gamma"):
         raise TypeError(

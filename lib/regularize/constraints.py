@@ -5,7 +5,8 @@ Both act on the columns of the kernels: column j holds the weights that lead int
     MaxNorm    w_j <- w_j * min(1, limit / ||w_j||)        the nearest point of the ball
     UnitNorm   w_j <- w_j / ||w_j||                        the nearest point of the sphere
 
-Biases are free. A constraint is a limit and has no price: a unit inside the ball feels nothing.
+Biases are free. (The average of points on a sphere lies inside: with an ``average``, call UnitNorm once more
+after ``fit``.) A constraint is a limit and has no price: a unit inside the ball feels nothing.
 
 Keras has both as ``kernel_constraint``. It divides by ``||w_j|| + 1e-7``, so that the norms come out smaller
 by a share of ``1e-7 / ||w_j||``, at each step, and also inside the ball. Its ``axis=0`` means the columns of
@@ -57,4 +58,5 @@ class UnitNorm:
 
 def column_norms(W: Array) -> Array:
     """The Euclidean length of each column of ``W: lead + (fan_in, units)``, shape ``lead + (1, units)``."""
-    return np.sqrt((W * W).sum(-2, keepdims=True))
+    square = np.square(W, dtype=np.float64).sum(-2, keepdims=True)  # of 1e20, infinite in float32
+    return np.sqrt(square).astype(W.dtype)

@@ -5,7 +5,8 @@ r"""Early stopping: after each epoch look at validation data, and stop when they
 
 The validation data decide, so they are part of training: the honest test is on data that neither saw. Each
 member of an ensemble decides for itself. ``fit`` runs until every member wants to stop, and then each gets
-back the weights and moving statistics of its own epoch: it ends as if it had been trained alone.
+back the weights and moving statistics of its own epoch: those that it would have, had it been trained alone.
+(Its random streams have gone on with the others: what is drawn after ``fit`` differs.)
 
 Epochs count from 0. A rule also reads recorded curves: ``GL(5).stop_epochs(curves)`` says where it stops.
 """

@@ -21,7 +21,8 @@ rounding. What remains on the digits is 2e-10 of the penalty's gradient in float
 
 ReLU: the gradient jumps where a unit is switched, and a difference across a jump is no derivative. So the
 two extra passes keep every ReLU and LeakyReLU as it was at x. Other layers with kinks (max pooling, PReLU,
-SELU) are not held: now and then a batch brings an outlier with them. Smooth activations or clipping help.
+SELU, ELU with another alpha than 1, ActivityPenalty with l1) are not held: now and then a batch brings an
+outlier with them. Smooth activations or clipping help.
 
 Noise: small noise n on x changes a loss by ``v . n``. With standard deviation s, the mean squared change
 is ``s^2 ||v||^2``. For a linear model ``x W + b`` under squared error, with ``r_i = y_i - x_i W - b``,
@@ -55,7 +56,8 @@ class GradientPenalty:
 
     All passes are of the same function: the later ones use the dropout masks of the first and leave moving
     statistics alone. A step costs three passes. Where a layer mixes the examples of a batch (batch
-    normalization), v_i is ``B dJ/dx_i``.
+    normalization), v_i is ``B dJ/dx_i``. Where an ``ActivityPenalty`` stands in the network, v_i is the
+    gradient of the loss and of that penalty together.
 
     Parameters
     ----------

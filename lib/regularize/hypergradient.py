@@ -27,6 +27,7 @@ from regularize.linear import Centered, centered
 from regularize.losses import Loss, cross_entropy
 from regularize.network import Network
 from regularize.penalties import L2, ElasticNet
+from regularize.training import check_data
 
 
 def ridge_hypergradient(
@@ -162,6 +163,7 @@ class AdaptiveL2:
     ) -> None:
         self.x = np.ascontiguousarray(checks.array("x", x, min_ndim=2))
         self.y = checks.array("y", y, min_ndim=2, shape=(self.x.shape[-2], None))
+        self.checked: Network | None = None  # the network that ``data`` have been checked for
         self.penalty = RememberingL2(checks.positive("lam", lam))
         self.rate, self.loss = checks.positive("rate", rate), checks.function("loss", loss)
 
@@ -181,14 +183,12 @@ class AdaptiveL2:
 
     def _validation_gradient(self, net: Network) -> Array:
         """dL/dtheta, ``lead + (P,)``, 0 where no penalty acts. The network stays as it was."""
-        net.output_features(self.x.shape[-1])
         checks.broadcasts("AdaptiveL2.rate", np.shape(self.rate), net.lead)
-        for name, a in (("x", self.x), ("y", self.y)):
-            checks.broadcasts(f"{name}'s leading axes", a.shape[:-2], net.lead)
-        self.x, self.y = (a.astype(net.dtype, copy=False) for a in (self.x, self.y))
+        if self.checked is not net:
+            self.data, self.checked = check_data(net, self.x, self.y, self.loss), net
+        x, y = self.data
         kept = net.grad.copy()
-        outputs = net(np.broadcast_to(self.x, net.lead + self.x.shape[-2:]))
-        net.backward(self.loss(outputs, self.y)[1])
+        net.backward(self.loss(net(x), y)[1])
         g: Array = net.grad * net.penalized
         net.grad[...] = kept
         return g

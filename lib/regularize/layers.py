@@ -70,7 +70,7 @@ class Layer:
         for name, parameter in inspect.signature(type(self)).parameters.items():
             value: Any = getattr(self, name, None)
             if parameter.kind is parameter.VAR_POSITIONAL:
-                shown += [repr(each) for each in (self.children or value)]
+                shown += [repr(each) for each in (self.children or value or ())]
             elif parameter.default is parameter.empty:
                 shown.append(repr(value))
             elif not callable(value) and np.any(value != parameter.default):

@@ -74,7 +74,14 @@ class Network:
 
         self.theta, self.grad = np.zeros((2, *self.lead, size("shapes")), self.dtype)
         self.state = np.zeros((*self.lead, size("states")), self.dtype)
-        self.penalized = np.zeros(size("shapes"), self.dtype)
+        self._make_views()
+        for layer in self.all_layers:
+            layer.lead = self.lead
+            layer.initialize(self)
+
+    def _make_views(self) -> None:
+        """Give the layers their parts of theta, grad and state."""
+        self.penalized = np.zeros(self.theta.shape[-1], self.dtype)
         self.parameters: list[Parameter] = []
         start = at = 0
         for layer in self.all_layers:
@@ -93,8 +100,11 @@ class Network:
                 end = at + int(np.prod(shape))
                 setattr(layer, name, self.state[..., at:end].reshape(self.lead + shape))
                 at = end
-            layer.lead = self.lead
-            layer.initialize(self)
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        """A copy (``deepcopy``, ``pickle``) has arrays of its own: its layers must look at those."""
+        vars(self).update(attributes)
+        self._make_views()
 
     def __repr__(self) -> str:
         """The layers, the ensemble axes, and how many parameters a member has."""

@@ -43,7 +43,8 @@ class SAM:
     def __call__(self, net: Network, x: Array, y: Array, loss: Loss) -> None:
         checks.broadcasts("SAM.rho", np.shape(self.rho), net.lead)
         backpropagate(net, x, y, loss)
-        norm = np.sqrt((net.grad * net.grad).sum(-1, keepdims=True))
+        square = np.square(net.grad, dtype=np.float64).sum(-1, keepdims=True)  # of 1e-24, 0 in float32
+        norm = np.sqrt(square).astype(net.dtype)
         theta = net.theta.copy()
         net.theta += per_member(self.rho, theta) * (net.grad / np.where(norm > 0, norm, 1))
         try:

@@ -36,6 +36,9 @@ class Stopping(Protocol):
 class Average(Protocol):
     """A running average of the weights: ``update`` after each step, ``finish`` after the last epoch."""
 
+    def begin(self) -> None:
+        """Forget what another run, also one that was interrupted, has left."""
+
     def update(self, net: Network) -> None: ...
 
     def finish(self, net: Network) -> None:
@@ -49,7 +52,7 @@ def backpropagate(net: Network, x: Array, y: Array, loss: Loss) -> Array:
     return net.backward(g)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # divergence raises one clear error, at the end
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # divergence is one error, at the end
 def fit(
     net: Network,
     x: ArrayLike,
@@ -121,6 +124,8 @@ def fit(
     n, history, full_rate = x.shape[-2], [], optimizer.learning_rate
     batch_size = min(checks.integer("batch_size", batch_size), n)
     epochs = checks.integer("epochs", epochs, low=0)
+    if average:
+        average.begin()
     try:
         for epoch in range(epochs):
             if schedule:
@@ -149,9 +154,12 @@ def fit(
                 history.append(watch(net))
             if stopping and stopping.update(net, epoch):
                 break
-        for last in (average, stopping):
-            if last:
-                last.finish(net)
+        try:
+            if average:
+                average.finish(net)
+        finally:
+            if stopping:
+                stopping.finish(net)
     finally:
         optimizer.learning_rate = full_rate
     _check_finite(net, diverged)
