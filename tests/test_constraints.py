@@ -288,11 +288,13 @@ def norms(right, wrong, law):
 
 LONGEST = "np.maximum(column_norms(W), limit)"
 STEP = f"W *= limit / {LONGEST}"
+sphere = law_unit_norm
+
 BUGS = {
     "rows are constrained instead of columns": norms("-2", "-1", law_max_norm),
     "the whole kernel has one norm": norms("sum(-2", "sum((-1, -2)", law_max_norm),
     "the norm lacks its root": norms("np.sqrt(", "(", law_max_norm),
-    "the norm is the sum of absolute values": norms("np.sqrt((W * W)", "(abs(W)", law_unit_norm),
+    "the norm is the sum of absolute values": norms("np.square(W, dtype=np.float64)", "abs(W)", sphere),
     "short columns are stretched to the limit": max_norm(LONGEST, "column_norms(W)"),
     "the ball is pulled in by an epsilon": max_norm(LONGEST, f"({LONGEST} + 1e-7)"),
     "columns outside become zero": max_norm(STEP, "W *= column_norms(W) <= limit"),

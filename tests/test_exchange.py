@@ -517,16 +517,6 @@ def test_torch_decays_biases_too(torch):
 # --- Keras and TensorFlow -----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def keras():
-    pytest.importorskip("tensorflow")
-    keras = pytest.importorskip("keras")
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    yield keras
-    keras.config.set_floatx(before)
-
-
 def keras_steps(keras, optimizer):
     gradient, w = problem()
     w = keras.Variable(w)

@@ -307,10 +307,10 @@ RESTORE = "net.theta[...] = theta  #"
 BUGS = {
     "it goes downhill": sam("net.theta += per_member", "net.theta -= per_member", uphill),
     "the step is not normalized": sam("(net.grad / np.where(norm > 0, norm, 1))", "net.grad", uphill),
-    "the norm lacks its root": sam("np.sqrt((net.grad * net.grad)", "((net.grad * net.grad)", uphill),
+    "the norm lacks its root": sam("np.sqrt(square)", "square", uphill),
     "the norm is taken over all members": sam(".sum(-1, keepdims=True)", ".sum()", uphill),
     "the norm is that of the largest entry": sam(
-        "np.sqrt((net.grad * net.grad).sum(-1, keepdims=True))", "abs(net.grad).max(-1, keepdims=True)",
+        "np.sqrt(square)", "abs(net.grad).max(-1, keepdims=True)",
         quadratic,
     ),
     "biases stay where they are": sam("theta) * (net.grad", "theta) * net.penalized * (net.grad", quadratic),
