@@ -631,7 +631,7 @@ BUGS = {
         "ensemble_predict", ".mean(0)", ".prod(0)", law_an_ensemble_predicts_the_mean_of_probabilities
     ),
     "probabilities do not sum to 1": Bug(
-        averaging, "_probabilities", "e / e.sum(-1, keepdims=True)", "e / e.sum()",
+        averaging, "_probabilities", "axis=-1", "axis=None",
         law_an_ensemble_predicts_the_mean_of_probabilities,
     ),
 }  # fmt: skip

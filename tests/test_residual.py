@@ -529,7 +529,7 @@ BUGS = {
         gradients("nested"),
     ),
     "scaling by 1 / sqrt(scale)": Bug(
-        Residual, "forward", "self.per_member(self.scale, x)", "self.per_member(np.sqrt(self.scale), x)",
+        Residual, "forward", "self.per_member(self.scale, x)", "self.per_member(self.scale**0.5, x)",
         law_fifty_blocks_explode_unless_they_are_scaled,
     ),
     "branches are dropped in evaluation": Bug(Residual, "forward", "if train", "if True", mean),
@@ -541,30 +541,30 @@ BUGS = {
         "return mask * self.per_member(1.0, x)", mean,
     ),
     "kept branches are enlarged by 1 / p": Bug(
-        Residual, "_kept", "1 / (1 - self.drop_rate)", "1 / np.maximum(self.drop_rate, 0.1)", dropped
+        Residual, "_kept", "1 / (1 - self.drop_rate)", "1 / (self.drop_rate + 0.1 * (self.drop_rate < 0.1))", dropped
     ),
     "the rate is that of keeping": Bug(
-        Residual, "_kept", "u >= self", "u < self", law_each_example_is_dropped_at_its_members_rate
+        Residual, "draw", "u >= self", "u < self", law_each_example_is_dropped_at_its_members_rate
     ),
     "a whole batch is dropped": Bug(
-        Residual, "_kept", "self.mask = u >=", "self.mask = u[..., :1] + 0 * u >=",
+        Residual, "draw", "return u >=", "return u[..., :1] + 0 * u >=",
         law_each_example_is_dropped_at_its_members_rate,
     ),
     "values are dropped one by one": Bug(
-        Residual, "_kept", "mask = mask.reshape(shape + (1,) * (x.ndim - len(shape)))",
+        Residual, "_kept", "mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))",
         "mask = self.noise.uniform(x.shape[len(self.lead):]) >= 0.2", dropped,
     ),
     "masks are drawn anew in a replay": Bug(
-        Residual, "_kept", "if not self.replay", "if True", law_a_mask_is_used_again
+        Residual, "next_mask", "if not self.replay", "if True", law_a_mask_is_used_again
     ),
     "no numbers are drawn at rate 0": Bug(
-        Residual, "_kept", "if not self.replay:", "if not self.replay and not np.any(self.drop_rate):\n"
+        Residual, "next_mask", "if not self.replay:", "if not self.replay and not np.any(self.drop_rate):\n"
         "        self.mask = np.ones(shape, bool)\n    elif not self.replay:",
         law_masks_of_other_layers_do_not_depend_on_the_rate,
     ),
     "members share their masks": Bug(
-        Residual, "_kept", "u = self.noise.uniform(shape[-1:])",
-        "u = np.broadcast_to(self.noise.uniform(shape[-1:])[(0,) * len(self.lead)], shape)",
+        Residual, "draw", "u = self.noise.uniform(shape)",
+        "u = self.noise.uniform(shape); u[...] = u[(0,) * len(self.lead)]",
         law_each_example_is_dropped_at_its_members_rate,
     ),
 }  # fmt: skip

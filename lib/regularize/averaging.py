@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import softmax
 
 from regularize import checks
 from regularize.checks import Array
@@ -205,6 +206,4 @@ def ensemble_predict(
 @np.errstate(invalid="ignore")  # members that diverged stay NaN
 def _probabilities(net: Network, snapshot: Snapshot, x: ArrayLike, batch_size: int) -> Array:
     net.theta[...], net.state[...] = snapshot
-    z = predict(net, x, batch_size)
-    e = np.exp(z - z.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
+    return softmax(predict(net, x, batch_size), axis=-1)

@@ -154,10 +154,10 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     return str(value)
 
 
-def function(name: str, value: Any) -> Any:
-    """Something that can be called, and not a class by mistake."""
+def function(name: str, value: Any, such_as: str = "") -> Any:
+    """Something that can be called, and not a class by mistake; ``such_as`` is an example for the error."""
     if isinstance(value, type) or not callable(value):
-        _fail(TypeError, name, "a function", repr(value))
+        _fail(TypeError, name, f"a function, such as {such_as}" if such_as else "a function", repr(value))
     return value
 
 

@@ -36,7 +36,7 @@ class RandomLayer(Layer):
     random in evaluation mode, too (see ``monte_carlo``).
     """
 
-    hyperparameters = ("rate",)
+    hyperparameters: tuple[str, ...] = ("rate",)
     sampling: bool = False
     mask: Array | None = None
     noise: Streams

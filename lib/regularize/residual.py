@@ -19,17 +19,15 @@ after 50 blocks values are 2^25 times as large. With ``scale = 1 / sqrt(depth)``
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from regularize import checks
 from regularize.checks import Array
+from regularize.dropout import RandomLayer
 from regularize.layers import Layer
-from regularize.network import Network
-from regularize.streams import Streams
 
 
-class Residual(Layer):
+class Residual(RandomLayer):
     r"""``y = x + scale * branch(x)``, where the branch is the given layers, one after the other.
 
     With a ``drop_rate`` p the block has stochastic depth (Huang et al. 2016): in training, each example skips
@@ -60,10 +58,6 @@ class Residual(Layer):
     """
 
     hyperparameters = ("scale", "drop_rate")
-    noise: Streams
-    mask: Array | None = None
-    #: True while the block shall skip at random in evaluation mode, too (see ``regularize.dropout``).
-    sampling: bool = False
 
     def __init__(self, *layers: Layer, scale: ArrayLike = 1.0, drop_rate: ArrayLike = 0.0) -> None:
         if not layers:
@@ -88,9 +82,6 @@ class Residual(Layer):
             shape = layer.output_shape(shape)
         return shape
 
-    def initialize(self, network: Network) -> None:
-        self.noise = network.noise
-
     def forward(self, x: Array, train: bool) -> Array:
         self.factor = self.per_member(self.scale, x)
         if train or self.sampling:
@@ -106,18 +97,12 @@ class Residual(Layer):
             h = layer.backward(h)
         return g + h
 
+    def draw(self, shape: tuple[int, ...]) -> Array:
+        u = self.noise.uniform(shape)  # also at p = 0: what other layers draw must not depend on p
+        return u >= self.per_member(self.drop_rate, u)
+
     def _kept(self, x: Array) -> Array:
         """``m / (1 - p)``, shaped to multiply x."""
-        shape = x.shape[: len(self.lead) + 1]
-        if not self.replay:
-            u = self.noise.uniform(shape[-1:])  # also at p = 0: what other layers draw must not depend on p
-            self.mask = u >= self.per_member(self.drop_rate, u)
-        if self.mask is None:
-            raise ValueError("mask: expected one to use again, since replay is True, got None")
-        try:
-            mask = np.broadcast_to(self.mask, shape)
-        except ValueError:
-            got = np.shape(self.mask)
-            raise ValueError(f"mask: expected a shape that broadcasts to {shape}, got {got}") from None
-        mask = mask.reshape(shape + (1,) * (x.ndim - len(shape)))
+        mask = self.next_mask(x.shape[len(self.lead) : len(self.lead) + 1])
+        mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
         return mask * self.per_member(1 / (1 - self.drop_rate), x)

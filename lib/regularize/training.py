@@ -278,9 +278,8 @@ EXAMPLES = {
 
 def _check_seams(functions: dict[str, Any], objects: dict[str, Any]) -> None:
     for name, function in functions.items():
-        given = function is not None or name == "gradient"
-        if given and (isinstance(function, type) or not callable(function)):
-            raise TypeError(f"{name}: expected a function, such as {EXAMPLES[name]}, got {function!r}")
+        if function is not None or name == "gradient":
+            checks.function(name, function, EXAMPLES[name])
     for name, thing in objects.items():
         fits = hasattr(thing, "update") and hasattr(thing, "finish")
         if isinstance(thing, type) or not (thing is None or fits):
