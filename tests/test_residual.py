@@ -541,7 +541,8 @@ BUGS = {
         "return mask * self.per_member(1.0, x)", mean,
     ),
     "kept branches are enlarged by 1 / p": Bug(
-        Residual, "_kept", "1 / (1 - self.drop_rate)", "1 / (self.drop_rate + 0.1 * (self.drop_rate < 0.1))", dropped
+        Residual, "_kept", "1 / (1 - self.drop_rate)", "1 / (self.drop_rate + 0.1 * (self.drop_rate < 0.1))",
+        dropped,
     ),
     "the rate is that of keeping": Bug(
         Residual, "draw", "u >= self", "u < self", law_each_example_is_dropped_at_its_members_rate
