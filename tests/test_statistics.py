@@ -8,7 +8,7 @@ from scipy import stats
 from test_checks import refused
 
 from regularize import statistics
-from regularize.statistics import FEWEST_SEEDS, Interval, paired_difference, verdict
+from regularize.statistics import FEWEST_SEEDS, Interval, Verdicts, paired_difference, verdict
 
 interval = statistics.interval
 
@@ -167,3 +167,30 @@ def test_the_edges_of_the_rules():
 def test_an_interval_of_float32_values_is_computed_in_float64():
     values = np.float32(1e4) + np.arange(20, dtype=np.float32)
     assert interval(values) == interval(values.astype(np.float64))
+
+
+# --- Verdicts that are counted ------------------------------------------------------------------------------
+
+
+def test_verdicts_are_those_of_the_rule_and_counted_once():
+    decide = Verdicts()
+    clear, narrow, none = Interval(1.0, 0.1, 20), Interval(-1.0, 0.9, 20), Interval(0.1, 0.2, 20)
+    assert [decide(d) for d in (clear, narrow, none)] == [verdict(d) for d in (clear, narrow, none)]
+    assert decide(none, small=0.5) == "small"  # the same interval, asked once more
+    assert str(decide) == (
+        "intervals judged: 3, of which 5 %: 0.1\n2 exclude zero, 1 of them narrowly (mean < 1.5 half-widths)"
+    )
+
+
+def test_a_refused_interval_is_not_counted():
+    decide = Verdicts()
+    with refused("difference: expected at least 20 seeds, got 19"):
+        decide(Interval(1.0, 0.1, 19))
+    assert decide.judged == set()
+
+
+def test_a_mean_of_exactly_one_and_a_half_half_widths_is_not_narrow():
+    decide = Verdicts()
+    decide(Interval(1.5, 1.0, 20))
+    decide(Interval(1.0, 1.0, 20))  # touches zero: excludes nothing
+    assert "1 exclude zero, 0 of them narrowly" in str(decide)

@@ -99,3 +99,27 @@ def verdict(difference: Interval, small: float = 0.0) -> str:
     if difference.low <= 0 <= difference.high:
         return "no detectable difference"
     return "higher" if difference.mean > 0 else "lower"
+
+
+class Verdicts:
+    """`verdict` with a memory: a page that draws many verdicts says how many would look real by chance.
+
+    ``decide = Verdicts()``; then ``decide(difference, small)`` is ``verdict(difference, small)``, and
+    ``print(decide)`` counts the intervals judged so far. One that is judged twice counts once.
+    """
+
+    def __init__(self) -> None:
+        self.judged: set[Interval] = set()
+
+    def __call__(self, difference: Interval, small: float = 0.0) -> str:
+        found = verdict(difference, small)
+        self.judged.add(difference)
+        return found
+
+    def __str__(self) -> str:
+        real = [d for d in self.judged if not d.low <= 0 <= d.high]
+        narrow = sum(abs(d.mean) < 1.5 * d.half_width for d in real)
+        return (
+            f"intervals judged: {len(self.judged)}, of which 5 %: {len(self.judged) / 20:.1f}\n"
+            f"{len(real)} exclude zero, {narrow} of them narrowly (mean < 1.5 half-widths)"
+        )
