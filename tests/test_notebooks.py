@@ -12,7 +12,7 @@ import nbformat
 import pytest
 import yaml
 
-from bookbuild.execute import chapters, main, stale
+from bookbuild.execute import SECONDS, chapters, main, stale
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -124,6 +124,21 @@ def test_only_what_changed_is_executed(book, capsys):
     assert "short: executed" in out
     assert "figure" not in out
     assert "very last" in (book / "short.ipynb").read_text()
+
+
+def test_the_seconds_that_a_notebook_takes_are_stored_and_stay_while_they_are_about_right(book):
+    path = book / "short.ipynb"
+
+    def store(seconds):
+        edit_notebook(path, lambda nb: nb.metadata.update({SECONDS: seconds}))
+        assert run(book, "--force", "short") == 0
+        return json.loads(path.read_text())["metadata"][SECONDS]
+
+    for wrong in (1000, "damaged", None):
+        assert 1 <= store(wrong) <= 20  # measured anew
+    assert store(2) == 2
+    assert run(book) == 0
+    assert stale(book / "short.md") == []
 
 
 BAD_CODE = {

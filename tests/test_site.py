@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from bookbuild import build
-from bookbuild.execute import KERNEL
+from bookbuild.execute import KERNEL, SECONDS
 from bookbuild.katexbuild import KATEX, block_tex, render
 from bookbuild.site import external
 
@@ -121,7 +121,7 @@ def build_book(folder: Path, root: Path, *cells) -> subprocess.CompletedProcess:
     (folder / "README.md").write_text("# Book\n\n```{bibliography}\n```\n")
     toc = {"format": "jb-book", "root": "README", "chapters": [{"file": "chapters/page.ipynb"}]}
     (folder / "_toc.yml").write_text(yaml.safe_dump(toc))
-    page = new_notebook(cells=list(cells), metadata=KERNEL)
+    page = new_notebook(cells=list(cells), metadata={**KERNEL, SECONDS: 17})
     nbformat.write(page, folder / "chapters" / "page.ipynb")
     (folder / "chapters" / "page.md").write_text("# The source, which must not get in the way\n")
     code = "import sys, pathlib, bookbuild.build as b; sys.exit(not b.build(pathlib.Path(sys.argv[1])))"
@@ -156,6 +156,12 @@ def test_no_page_needs_mathjax_thebe_or_another_host(site):
         scripts = " ".join(re.findall(r"<script\b.*?</script>", html, flags=re.S)).lower()
         for unwanted in ("mathjax", "thebe", "fontawesome", "http:", "https:"):
             assert unwanted not in scripts, page
+
+
+def test_a_notebooks_page_says_what_running_it_takes(site):
+    html = (site / "chapters" / "page.html").read_text()
+    assert re.search(r'</h1>\s*<p class="seconds">[^<]* 17 s [^<]*</p>', html)
+    assert 'class="seconds"' not in (site / "README.html").read_text()
 
 
 def test_every_image_has_words_and_size(site):

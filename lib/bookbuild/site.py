@@ -2,10 +2,12 @@
 
 * adds static/ (book.css, book.js) and templates/, which leave out 1.5 MB of icons that no page shows;
 * gives figures their size, so that the text does not jump while they load, and lets far ones load late;
+* says below the title of a notebook what running it takes;
 * warns, and so fails a build with `-W`, of an image without alternative text and of anything that a page
   would load from elsewhere.
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from typing import Any
 from docutils import nodes
 from PIL import Image
 from sphinx.util import logging
+
+from bookbuild.execute import SECONDS
 
 HERE = Path(__file__).parent
 IMAGE = re.compile(r"<img\b[^>]*>")
@@ -68,6 +72,17 @@ def sized(tag: str, files: dict[str, Path]) -> str:
     return tag.rstrip("/> ") + size + " />"
 
 
+def show_seconds(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Below the title: the processor seconds that `bookbuild.execute` stored in the page's notebook."""
+    notebook = Path(app.srcdir, f"{pagename}.ipynb")
+    if "body" not in context or not notebook.exists():
+        return
+    seconds = json.loads(notebook.read_text(encoding="utf-8"))["metadata"].get(SECONDS)
+    if seconds is not None:
+        said = f"The code of this page runs in about {seconds} s on one processor core."
+        context["body"] = context["body"].replace("</h1>", f'</h1>\n<p class="seconds">{said}</p>', 1)
+
+
 def finish(app: Any, error: Exception | None) -> None:
     if error is not None or app.builder.format != "html":
         return
@@ -93,6 +108,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("config-inited", add_assets)
     app.connect("doctree-resolved", check_images)
     app.connect("html-page-context", size_images)
+    app.connect("html-page-context", show_seconds)
     app.connect("build-finished", finish)
     app.add_css_file("book.css")
     app.add_js_file("book.js", defer="defer")
