@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from bookbuild.execute import SECONDS
 from regularize.claims import read
 
 CHAPTERS = Path(__file__).parents[1] / "chapters"
@@ -80,3 +81,9 @@ def test_code_and_prints_fit_the_page(stem):
         lines = cell.source.splitlines()
         assert [line for line in lines if len(line) > 80] == []
         assert [line for line in printed(cell).splitlines() if len(line) > 80] == []
+
+
+def test_a_chapter_takes_45_seconds_at_most_and_all_of_them_on_two_cores_5_minutes():
+    seconds = {stem: notebook.metadata[SECONDS] for stem, notebook in NOTEBOOKS.items()}
+    assert {stem: s for stem, s in seconds.items() if s > 45} == {}
+    assert sum(seconds.values()) / 2 <= 300

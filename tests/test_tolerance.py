@@ -59,6 +59,12 @@ def test_relative_tolerance_is_for_decimals_only():
     assert not close("1000 steps", "1001 steps", rtol=1e-2)
 
 
+def test_a_cell_may_ask_for_an_absolute_tolerance():
+    assert close("-0.0 ± 0.7", "+0.2 ± 0.7", atol=0.25)
+    assert not close("-0.1 ± 0.7", "+0.2 ± 0.7", atol=0.25)
+    assert not close("3 seeds", "4 seeds", atol=2.0)
+
+
 def test_approximate_text_is_unequal_when_it_is_not_equal():
     assert Approximate("0.10") == "0.11"
     assert not Approximate("0.10") != "0.11"
@@ -108,6 +114,8 @@ CASES = {
     "result hidden by a semicolon": ("5;", [], [], None),
     "changed number": ("print('loss 0.1236')", printed("loss 0.1234"), [], "Cell outputs differ"),
     "changed integer": ("print('3 zeros')", printed("4 zeros"), [], "Cell outputs differ"),
+    "within atol": ("print('loss 0.175')", printed("loss 0.125"), ["atol=0.05"], None),
+    "beyond atol": ("print('loss 0.176')", printed("loss 0.125"), ["atol=0.05"], "Cell outputs differ"),
     "beyond rtol": ("print('loss 0.130')", printed("loss 0.125"), ["rtol=1e-2"], "Cell outputs differ"),
     "changed word": ("print('gain 0.1234')", printed("loss 0.1234"), [], "Cell outputs differ"),
     "changed result": ("0.5", shown(text_plain="0.7"), [], "Cell outputs differ"),

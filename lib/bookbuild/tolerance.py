@@ -1,10 +1,11 @@
 """A pytest plugin for nbval: stored outputs must come out again, on any machine.
 
-Numbers may differ by one unit of the last printed place, or by the relative tolerance that a cell asks for
-with a tag such as `rtol=1e-2`. Integers, and the text between the numbers, must be equal (blanks aside: 9.99
-and 10.0 align differently). nbval alone compares literally, and has four holes that are closed here: it
-passes a cell that was never executed, or that is tagged `raises-exception` and raises nothing; it does not
-look whether a figure is there; and it waits for the whole cell timeout before it notices a dead kernel.
+Numbers may differ by one unit of the last printed place, or by the relative or absolute tolerance that a cell
+asks for with a tag such as `rtol=1e-2` or `atol=0.5`. Integers, and the text between the numbers, must be
+equal (blanks aside: 9.99 and 10.0 align differently). nbval alone compares literally, and has four holes that
+are closed here: it passes a cell that was never executed, or that is tagged `raises-exception` and raises
+nothing; it does not look whether a figure is there; and it waits for the whole cell timeout before it notices
+a dead kernel.
 """
 
 import os
@@ -22,21 +23,21 @@ NUMBER = re.compile(r"[-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+−]?\d+)?")
 PNG = "iVBORw0KGgo"  # how every PNG begins in base64
 
 
-def close(stored: str, new: str, rtol: float = 0.0) -> bool:
+def close(stored: str, new: str, rtol: float = 0.0, atol: float = 0.0) -> bool:
     """Whether two outputs are equal within the tolerance that the module describes."""
     if [line_words(text) for text in NUMBER.split(stored)] != [
         line_words(text) for text in NUMBER.split(new)
     ]:
         return False
     pairs = zip(NUMBER.findall(stored), NUMBER.findall(new), strict=True)
-    return all(number_close(a, b, rtol) for a, b in pairs)
+    return all(number_close(a, b, rtol, atol) for a, b in pairs)
 
 
 def line_words(text: str) -> list[list[str]]:
     return [line.split() for line in text.split("\n")]
 
 
-def number_close(stored: str, new: str, rtol: float) -> bool:
+def number_close(stored: str, new: str, rtol: float, atol: float) -> bool:
     """`1.` counts as an integer: NumPy writes 1.0 so, and how exact it was nobody can say."""
     if stored == new:
         return True
@@ -44,16 +45,16 @@ def number_close(stored: str, new: str, rtol: float) -> bool:
     if not re.search(r"\.\d|[eE]", stored + " " + new):
         return a == b
     unit = Decimal(1).scaleb(min(int(number.as_tuple().exponent) for number in (a, b)))
-    return abs(a - b) <= max(unit, Decimal(str(rtol)) * abs(a))
+    return abs(a - b) <= max(unit, Decimal(str(rtol)) * abs(a), Decimal(str(atol)))
 
 
 class Approximate(str):
     """A text that nbval finds equal to another when they are `close`."""
 
-    rtol = 0.0
+    rtol = atol = 0.0
 
     def __eq__(self, other: object) -> bool:
-        return close(str(self), str(other), self.rtol)
+        return close(str(self), str(other), self.rtol, self.atol)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -69,10 +70,14 @@ def sanitize(cell: Any, value: Any) -> Any:
     if value.startswith(PNG):
         return "a figure"  # that it is there counts; its bytes change with Matplotlib
     text = Approximate(value)
-    text.rtol = max(
-        (float(t[5:]) for t in cell.cell.metadata.get("tags", []) if t.startswith("rtol=")), default=0.0
-    )
+    text.rtol, text.atol = (asked(cell, kind) for kind in ("rtol=", "atol="))
     return text
+
+
+def asked(cell: Any, kind: str) -> float:
+    """The largest tolerance of this kind among the tags of a cell."""
+    tags = cell.cell.metadata.get("tags", [])
+    return max((float(tag.removeprefix(kind)) for tag in tags if tag.startswith(kind)), default=0.0)
 
 
 def compare_outputs(cell: Any, new: Any, stored: Any, skip_compare: Any = None) -> Any:
