@@ -76,6 +76,13 @@ def test_equations_have_labels_and_figures_say_how_many_seeds(stem):
 
 
 @pytest.mark.parametrize("stem", NOTEBOOKS)
+def test_every_column_of_a_table_has_a_name_in_words(stem):
+    """Screen readers say the name with each cell, and pass over formulas."""
+    for header in re.findall(r"(?m)^\|(.*)\|\n\|[-|: ]+\|$", text(stem)):
+        assert all(re.sub(r"\$.*?\$", "", name).strip() for name in header.split("|")), header
+
+
+@pytest.mark.parametrize("stem", NOTEBOOKS)
 def test_code_and_prints_fit_the_page(stem):
     for cell in code(stem):
         lines = cell.source.splitlines()
