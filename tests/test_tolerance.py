@@ -62,7 +62,9 @@ def test_relative_tolerance_is_for_decimals_only():
 def test_a_cell_may_ask_for_an_absolute_tolerance():
     assert close("-0.0 ± 0.7", "+0.2 ± 0.7", atol=0.25)
     assert not close("-0.1 ± 0.7", "+0.2 ± 0.7", atol=0.25)
-    assert not close("3 seeds", "4 seeds", atol=2.0)
+    assert not close("3 seeds", "4 seeds", atol=0.9)
+    assert close("+65 ± 4", "+66 ± 2", atol=2.0)
+    assert not close("+65 ± 4", "+66 ± 1", atol=2.0)
 
 
 def test_approximate_text_is_unequal_when_it_is_not_equal():

@@ -1,11 +1,11 @@
 """A pytest plugin for nbval: stored outputs must come out again, on any machine.
 
 Numbers may differ by one unit of the last printed place, or by the relative or absolute tolerance that a cell
-asks for with a tag such as `rtol=1e-2` or `atol=0.5`. Integers, and the text between the numbers, must be
-equal (blanks aside: 9.99 and 10.0 align differently). nbval alone compares literally, and has four holes that
-are closed here: it passes a cell that was never executed, or that is tagged `raises-exception` and raises
-nothing; it does not look whether a figure is there; and it waits for the whole cell timeout before it notices
-a dead kernel.
+asks for with a tag such as `rtol=1e-2` or `atol=0.5`. Integers must be equal (an `atol` of 1 or more is for
+them, too), and so must be the text between the numbers (blanks aside: 9.99 and 10.0 align differently). nbval
+alone compares literally, and has four holes that are closed here: it passes a cell that was never executed,
+or that is tagged `raises-exception` and raises nothing; it does not look whether a figure is there; and it
+waits for the whole cell timeout before it notices a dead kernel.
 """
 
 import os
@@ -43,7 +43,7 @@ def number_close(stored: str, new: str, rtol: float, atol: float) -> bool:
         return True
     a, b = (Decimal(text.replace("−", "-").rstrip(".")) for text in (stored, new))
     if not re.search(r"\.\d|[eE]", stored + " " + new):
-        return a == b
+        return abs(a - b) <= Decimal(str(atol))
     unit = Decimal(1).scaleb(min(int(number.as_tuple().exponent) for number in (a, b)))
     return abs(a - b) <= max(unit, Decimal(str(rtol)) * abs(a), Decimal(str(atol)))
 
